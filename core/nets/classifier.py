@@ -1,0 +1,51 @@
+"""The attribute classifier with its value embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class AttributeClassifier(nn.Module):
+    """A feature network and one linear head an attribute: images to a list of logits (N, V_k)."""
+
+    def __init__(self, features: nn.Module, feature_dim: int, value_counts: Sequence[int]) -> None:
+        super().__init__()
+        self.features = features
+        self.value_counts = tuple(value_counts)
+        self.head = nn.Linear(feature_dim, sum(value_counts))
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return list(self.head(self.features(images)).split(self.value_counts, dim=1))
+
+
+class ValueEmbeddings(nn.Module):
+    """One learned embedding a value of each attribute, and the soft assignment that mixes them (section 3.2)."""
+
+    def __init__(self, value_counts: Sequence[int], dim: int) -> None:
+        super().__init__()
+        self.tables = nn.ParameterList(nn.Parameter(torch.randn(n, dim) * 0.5) for n in value_counts)
+        self.dim = dim
+
+    def assign(
+        self, probabilities: Sequence[torch.Tensor], labels: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Attribute codes (N, K, D) of images.
+
+        `probabilities` are K tensors (N, V_k); `labels` (N, K) int64, -1 where unknown. A label picks its
+        value's embedding. Without one, the embeddings are mixed by the probabilities, and no gradient goes
+        into the embeddings, only into the classifier: they are defined by labelled images alone.
+        """
+        codes = []
+        for k, (table, p) in enumerate(zip(self.tables, probabilities, strict=True)):
+            if labels is None:
+                codes.append(p @ table)
+                continue
+            known = labels[:, k] >= 0
+            picked = table[labels[:, k].clamp(min=0)]
+            codes.append(torch.where(known[:, None], picked, p @ table.detach()))
+        return torch.stack(codes, 1)

@@ -1,0 +1,28 @@
+"""The discriminator of the synthesis stage."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from core.nets.layers import SLOPE, DownBlock
+from torch.nn import functional as F  # noqa: N812
+
+
+class Discriminator(nn.Module):
+    """(N, 3, S, S) in -1..1 to realness logits (N,); the trunk's shape with a hidden layer on top."""
+
+    def __init__(self, image_size: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
+        self.blocks = nn.Sequential(
+            *(DownBlock(a, b, deep=False) for a, b in zip(widths, widths[1:], strict=False))
+        )
+        side = image_size >> (len(widths) - 1)
+        self.head = nn.Sequential(
+            nn.Linear(widths[-1] * side * side, 128), nn.LeakyReLU(SLOPE), nn.Linear(128, 1)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = F.leaky_relu(self.stem(images), SLOPE)
+        return self.head(self.blocks(x).flatten(1))[:, 0]

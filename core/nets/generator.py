@@ -1,0 +1,56 @@
+"""The style-based generator: attribute codes and residual code to an image."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from core.nets.layers import SLOPE, ModulatedConv
+
+
+class StyleGenerator(nn.Module):
+    """(N, code_dim) to (N, 3, S, S) in about -1..1; S = 4 * 2 ** (len(widths) - 1).
+
+    The concatenated codes go through a small mapping network to one style, which modulates every
+    convolution of a synthesis network on a learned constant (Karras et al. 2020). No noise inputs: all
+    of an image is in its codes.
+    """
+
+    def __init__(self, code_dim: int, style_dim: int, widths: tuple[int, ...], mapping_layers: int = 2) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for i in range(mapping_layers):
+            linear = nn.Linear(code_dim if i == 0 else style_dim, style_dim)
+            nn.init.kaiming_normal_(linear.weight, SLOPE)
+            nn.init.zeros_(linear.bias)
+            layers += [linear, nn.LeakyReLU(SLOPE)]
+        self.mapping = nn.Sequential(*layers)
+        self.constant = nn.Parameter(torch.randn(1, widths[0], 4, 4))
+        self.first = ModulatedConv(widths[0], widths[0], style_dim)
+        self.rises = nn.ModuleList(ModulatedConv(a, b, style_dim) for a, b in zip(widths, widths[1:], strict=False))
+        # at the finest resolution one convolution is enough, and it is the dearest
+        self.refines = nn.ModuleList(ModulatedConv(b, b, style_dim) for b in widths[1:-1])
+        self.to_rgb = nn.ModuleList(nn.Conv2d(b, 3, 1) for b in widths[1:])
+        for layer in self.to_rgb:
+            nn.init.normal_(layer.weight, std=0.5 / math.sqrt(layer.weight.shape[1]))  # type: ignore[arg-type, union-attr, index]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        style = self.mapping(codes)
+        x = self.constant.expand(len(codes), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.first(x, style)
+        image: torch.Tensor | None = None
+        for level, rise in enumerate(self.rises):
+            x = rise(F.interpolate(x, scale_factor=2.0, mode="nearest"), style)
+            if level < len(self.refines):
+                x = self.refines[level](x, style)
+            rgb = self.to_rgb[level](x)
+            if image is None:
+                image = rgb
+            else:
+                image = F.interpolate(image, scale_factor=2.0, mode="bilinear", align_corners=False) + rgb
+        assert image is not None
+        return image

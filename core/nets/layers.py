@@ -1,0 +1,83 @@
+"""Building blocks shared by the networks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+SLOPE = 0.2
+GAIN = math.sqrt(2.0 / (1.0 + SLOPE**2))
+
+
+class ModulatedConv(nn.Module):
+    """A 3x3 convolution whose input channels are scaled by a style and whose output is demodulated.
+
+    Karras et al. 2020 (StyleGAN2, section 2.2), without per-sample weights: the input is scaled by the
+    style and the output by the demodulation factor, which is the same arithmetic and lets one ordinary
+    convolution serve the whole batch. (N, I, H, W) and (N, S) to (N, O, H, W).
+    """
+
+    def __init__(self, inputs: int, outputs: int, style_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3) / math.sqrt(inputs * 9))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.affine = nn.Linear(style_dim, inputs)
+        nn.init.normal_(self.affine.weight, std=1 / math.sqrt(style_dim))
+        nn.init.ones_(self.affine.bias)
+
+    def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        scale = self.affine(style)
+        energy = self.weight.square().sum((2, 3))
+        demodulation = torch.rsqrt(scale.square() @ energy.T + 1e-8)
+        x = F.conv2d(x * scale[:, :, None, None], self.weight, padding=1)
+        x = torch.addcmul(self.bias[:, None, None], x, demodulation[:, :, None, None])
+        return F.leaky_relu(x, SLOPE) * math.sqrt(2)
+
+
+class DownBlock(nn.Module):
+    """Halve the resolution; group-normalised, with a residual second convolution where `deep`."""
+
+    def __init__(self, inputs: int, outputs: int, deep: bool = True) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(inputs, outputs, 3, 2, 1)
+        self.norm = nn.GroupNorm(8, outputs)
+        self.conv = nn.Conv2d(outputs, outputs, 3, 1, 1) if deep else None
+        self.norm2 = nn.GroupNorm(8, outputs) if deep else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.leaky_relu(self.norm(self.down(x)), SLOPE)
+        if self.conv is not None and self.norm2 is not None:
+            x = F.leaky_relu(x + self.norm2(self.conv(x)), SLOPE)
+        return x
+
+
+class Trunk(nn.Module):
+    """Image to a feature vector: (N, C, S, S) in -1..1 to (N, features); `features` is the last width times 16.
+
+    One stem convolution at full resolution, then one `DownBlock` for each width but the first, to 4x4.
+    """
+
+    def __init__(self, image_channels: int, image_size: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        if image_size >> (len(widths) - 1) != 4:
+            raise ValueError(f"{len(widths)} widths do not take {image_size} px to 4 px")
+        self.stem = nn.Conv2d(image_channels, widths[0], 3, 1, 1)
+        self.blocks = nn.ModuleList(
+            DownBlock(a, b, deep=i > 0) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+        )
+        self.features = widths[-1] * 16
+
+    def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The feature maps of the stem and of every block, the finest first."""
+        x = F.leaky_relu(self.stem(x), SLOPE)
+        out = [x]
+        for block in self.blocks:
+            x = block(x)
+            out.append(x)
+        return out
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.maps(x)[-1].flatten(1)

@@ -1,0 +1,37 @@
+"""The small encoder and decoder of the beta-VAE, for 64 px synthetic data (Higgins et al. 2017, table 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ConvEncoder(nn.Module):
+    """(N, C, 64, 64) to (N, outputs): four strided 4x4 convolutions and one hidden layer."""
+
+    def __init__(self, image_channels: int, outputs: int) -> None:
+        super().__init__()
+        widths = (image_channels, 32, 32, 64, 64)
+        layers: list[nn.Module] = []
+        for a, b in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(a, b, 4, 2, 1), nn.ReLU()]
+        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(1024, 256), nn.ReLU(), nn.Linear(256, outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+
+class ConvDecoder(nn.Module):
+    """(N, code_dim) to (N, C, 64, 64) in -1..1, the encoder's mirror image."""
+
+    def __init__(self, code_dim: int, image_channels: int) -> None:
+        super().__init__()
+        self.dense = nn.Sequential(nn.Linear(code_dim, 256), nn.ReLU(), nn.Linear(256, 1024), nn.ReLU())
+        widths = (64, 64, 32, 32, image_channels)
+        layers: list[nn.Module] = []
+        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+            layers += [nn.ConvTranspose2d(a, b, 4, 2, 1)] + ([nn.ReLU()] if i < 3 else [nn.Tanh()])
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        return self.net(self.dense(codes).reshape(-1, 64, 4, 4))
