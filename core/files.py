@@ -13,8 +13,14 @@ from typing import IO
 from core.errors import StudioError
 
 
+def atomic_write(path: Path, data: bytes, *, overwrite: bool = True) -> None:
+    """Make `data` the file at `path`, whole or not at all: see `atomic_file`."""
+    with atomic_file(path, overwrite=overwrite) as file:
+        file.write(data)
+
+
 @contextmanager
-def atomic_write(path: Path, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
     """A binary file to write to that takes the name `path` only when the block ends without an error.
 
     It is a hidden file in the same folder until then; an error removes it and leaves what was at
@@ -52,7 +58,7 @@ def _refuse(path: Path, final: Path, overwrite: bool) -> None:
 
 
 def _explained(path: Path, error: OSError) -> StudioError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return StudioError(
             f"There is no space left to save {path.name}.", "Free some space, or choose another folder."
         )
