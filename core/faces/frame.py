@@ -8,13 +8,16 @@ photo's pixels. Coordinates are pixel centres of the photo: x to the right, y do
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-import torch
 from PIL import Image
 
 from core.errors import StudioError
+
+if TYPE_CHECKING:
+    import torch
 
 # Where the five points (left eye, right eye, nose tip, left and right mouth corner, as seen in the
 # picture) of the average face lie in the unit square. The eyes are a quarter of the side apart and
@@ -87,7 +90,10 @@ class Frame(msgspec.Struct, frozen=True):
         slope = np.vdot(centred, target - target.mean()) / np.vdot(centred, centred).real
         centre = target.mean() + slope * (0.5 + 0.5j - source.mean())
         return cls(
-            float(centre.real), float(centre.imag), float(abs(slope)), math.degrees(math.atan2(slope.imag, slope.real))
+            float(centre.real),
+            float(centre.imag),
+            float(abs(slope)),
+            math.degrees(math.atan2(slope.imag, slope.real)),
         )
 
     @classmethod
@@ -107,6 +113,8 @@ def align(pixels: np.ndarray, frame: Frame, size: int) -> tuple[np.ndarray, np.n
     average down to at most 2.5 times the wanted resolution, bilinear samples at twice that
     resolution, and the mean of each two by two of them.
     """
+    import torch  # in here, so that the window gets frames and recipes without waiting for torch
+
     height, width = pixels.shape[:2]
     margin = 2.0 * frame.side / size + 2
     low, high = frame.corners().min(0) - margin, frame.corners().max(0) + margin
@@ -126,7 +134,8 @@ def align(pixels: np.ndarray, frame: Frame, size: int) -> tuple[np.ndarray, np.n
     inside = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
     source = torch.from_numpy(np.asarray(crop, np.float32)).permute(2, 0, 1)
     sampled = _sample(source, (x + 0.5 - left) / reduction, (y + 0.5 - top) / reduction)
-    aligned = torch.nn.functional.avg_pool2d(sampled[None], 2)[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
+    pooled = torch.nn.functional.avg_pool2d(sampled[None], 2)[0].permute(1, 2, 0)
+    aligned = pooled.round().to(torch.uint8).numpy()
     mask = inside.reshape(size, 2, size, 2).all((1, 3))
     return np.where(mask[..., None], aligned, np.uint8(OUTSIDE)), mask
 
@@ -138,6 +147,8 @@ def warp_back(aligned: np.ndarray, frame: Frame, bounds: tuple[int, int, int, in
     the frame's own resolution, then bilinear). Outside the frame the border is repeated: multiply by a
     mask that is zero there.
     """
+    import torch
+
     left, top, right, bottom = bounds
     size = aligned.shape[0]
     # at most four times: beyond that a bilinear step between bicubic samples can't be told from bicubic
@@ -153,7 +164,9 @@ def warp_back(aligned: np.ndarray, frame: Frame, bounds: tuple[int, int, int, in
 
 
 def _sample(source: torch.Tensor, x: np.ndarray, y: np.ndarray) -> torch.Tensor:
-    """Bilinear samples of `source` (C, H, W) at continuous coordinates (h, w), the border repeated: (C, h, w)."""
+    """Bilinear samples of `source` (C, H, W) at coordinates (h, w): (C, h, w), the border repeated."""
+    import torch
+
     height, width = source.shape[1:]
     grid = torch.empty((1, *x.shape, 2), dtype=torch.float32)
     grid[0, ..., 0] = torch.from_numpy(x * (2.0 / width) - 1.0)
