@@ -13,14 +13,8 @@ from typing import IO
 from core.errors import StudioError
 
 
-def atomic_write(path: Path, data: bytes, *, overwrite: bool = True) -> None:
-    """Make `data` the file at `path`, whole or not at all: see `atomic_file`."""
-    with atomic_file(path, overwrite=overwrite) as file:
-        file.write(data)
-
-
 @contextmanager
-def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
     """A binary file to write to that takes the name `path` only when the block ends without an error.
 
     It is a hidden file in the same folder until then; an error removes it and leaves what was at

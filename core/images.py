@@ -24,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from core.colour import Profile, eight_bits, in_srgb, on_white, profile_space, usable_profile
 from core.errors import StudioError
 from core.exif import ORIENTATION, kept_exif, tiff_exif
-from core.files import atomic_file
+from core.files import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -277,7 +277,7 @@ def save_photo(
 
     The suffix of `path` names the format (`SAVE_FORMATS`); `quality` (1 to 100) is for JPEG and WebP.
     Where a format can't hold transparency the photo is laid on white, where it can't hold the profile
-    it becomes sRGB. Atomic: see `atomic_file`. StudioError where it can't be saved.
+    it becomes sRGB. Atomic: see `atomic_write`. StudioError where it can't be saved.
     """
     path = Path(path)
     kind = SAVE_FORMATS.get(path.suffix.lower())
@@ -295,7 +295,7 @@ def save_photo(
             f"{kind} photos are at most {LARGEST_SIDE[kind]} pixels wide and high.",
             "Save it as .png or .tif.",
         )
-    with atomic_file(path, overwrite=overwrite) as file, _quiet_pillow():
+    with atomic_write(path, overwrite=overwrite) as file, _quiet_pillow():
         image, options = _to_write(photo, pixels, kind, quality)
         try:
             _encode(image, file, kind, options)
