@@ -23,8 +23,11 @@ def atomic_write(path: Path, *, overwrite: bool = False) -> Iterator[IO[bytes]]:
     written; errors of the block that are not OSErrors pass through.
     """
     path = Path(path)
-    final = path.resolve()
-    _refuse(path, final, overwrite)
+    try:
+        final = path.resolve()
+        _refuse(path, final, overwrite)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise _explained(path, error) from error
     # a short name of its own: adding to a long file name could exceed what the file system allows
     temporary = final.with_name(f".{secrets.token_hex(8)}.part")
     try:
@@ -51,15 +54,17 @@ def _refuse(path: Path, final: Path, overwrite: bool) -> None:
         raise StudioError(f"{path} exists already.", "Choose another name, or allow it to be overwritten.")
 
 
-def _explained(path: Path, error: OSError) -> StudioError:
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+def _explained(path: Path, error: OSError | RuntimeError) -> StudioError:
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return StudioError(
             f"There is no space left to save {path.name}.", "Free some space, or choose another folder."
         )
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if number in (errno.ENOENT, errno.ENOTDIR):
         return StudioError(f"The folder {path.parent} does not exist.", "Choose another folder.")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StudioError(f"{path} may not be written.", "Choose another folder, or change its permissions.")
     return StudioError(
-        f"{path.name} could not be saved: {error.strerror or error}.", "Choose another name or folder."
+        f"{path.name} could not be saved: {getattr(error, 'strerror', None) or error}.",
+        "Choose another name or folder.",
     )

@@ -13,7 +13,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -61,10 +61,10 @@ class Photo:
     """
 
     path: Path
-    pixels: np.ndarray
-    alpha: np.ndarray | None
-    icc_profile: bytes | None
-    exif: bytes | None
+    pixels: np.ndarray = field(repr=False)
+    alpha: np.ndarray | None = field(repr=False)
+    icc_profile: bytes | None = field(repr=False)
+    exif: bytes | None = field(repr=False)
     format: str
     grey: bool
     dpi: tuple[float, float] | None = None

@@ -1,0 +1,157 @@
+"""Put an edited face back into its photo: two blends, in sRGB, over the frame's bounds only.
+
+*Keep detail* adds the difference between the decoded edit and the decoded original, which is as smooth as
+the model's resolution, to the photo, whose identity, background and sharpness stay. What it can't do
+is take away detail that the model does not see; *re-synthesise* mixes in the decoded edit itself.
+Both fade out towards the frame's border, where they are exactly nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from core.faces.frame import Frame, warp_back
+from core.recipe import Blend
+
+if TYPE_CHECKING:
+    import torch
+
+# How far from the frame's border, in sides, the blend reaches its full weight. Wide, because hair and
+# background go on beyond the frame.
+FEATHER = 0.15
+# Bounds are blended in strips of about so many pixels: memory stays small for a face of 50 megapixels.
+_STRIP_PIXELS = 500_000
+# Reach of the bicubic enlargement, in pixels of the aligned picture.
+_REACH = 3
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a model made of a face.
+
+    `original` and `edited` (S, S, 3) float32 sRGB in 0..1 are the decoded unedited and edited codes, one
+    array where nothing is edited. `aligned` (S, S, 3) uint8 is what was encoded; `inside` (S, S) bool is
+    false where the photo ends.
+    """
+
+    original: np.ndarray
+    edited: np.ndarray
+    aligned: np.ndarray
+    inside: np.ndarray
+
+
+def feather_mask(size: int) -> np.ndarray:
+    """(size, size) float32 weight over a frame from border to border: 1 inside, smoothly 0 at the border."""
+    profile = _profile(np.linspace(0, 1, size))
+    return profile[:, None] * profile[None, :]
+
+
+def blend_face(
+    region: np.ndarray,
+    bounds: tuple[int, int, int, int],
+    frame: Frame,
+    decoded: Decoded,
+    blend: Blend = "keep_detail",
+) -> np.ndarray:
+    """The edited pixels of a photo's `bounds` (left, top, right, bottom), as `frame.bounds` gives them.
+
+    `region` (h, w, 3) uint8 sRGB are the photo's pixels there; returns a new array like it. Pixels outside
+    the frame are bit-identical; with nothing edited, *keep detail* changes none.
+    """
+    left, top, right, bottom = bounds
+    if region.shape != (bottom - top, right - left, 3) or region.dtype != np.uint8:
+        raise ValueError(f"region {region.shape} {region.dtype} does not fit the bounds {bounds}")
+    nothing = blend == "keep_detail" and decoded.edited is decoded.original
+    if nothing or region.size == 0 or not decoded.inside.any():
+        return region.copy()
+    layers = _layers(decoded, blend)
+    result = np.empty_like(region)
+    rows = max(1, _STRIP_PIXELS // (right - left))
+    for start in range(top, bottom, rows):
+        stop = min(bottom, start + rows)
+        strip = (left, start, right, stop)
+        here = slice(start - top, stop - top)
+        result[here] = _blend_strip(region[here], strip, frame, layers, blend)
+    return result
+
+
+def _layers(decoded: Decoded, blend: Blend) -> np.ndarray:
+    """(S, S, 3 or 4) float32 to warp back: the difference or the edit in levels of 255, and a weight."""
+    picture = decoded.edited - decoded.original if blend == "keep_detail" else decoded.edited
+    picture = picture.astype(np.float32) * 255
+    if decoded.inside.all():
+        return picture
+    picture = _extended(picture, decoded.inside)
+    if blend == "keep_detail":
+        return picture
+    # what is beyond the photo's end shines through in the decoded picture next to it: fade there
+    share = _box_mean(decoded.inside.astype(np.float32)[..., None], 3)[..., 0]
+    weight = np.clip(2 * share - 1, 0, 1)
+    return np.concatenate([picture, weight[..., None]], axis=2)
+
+
+def _blend_strip(
+    region: np.ndarray, strip: tuple[int, int, int, int], frame: Frame, layers: np.ndarray, blend: Blend
+) -> np.ndarray:
+    import torch
+
+    warped = torch.from_numpy(warp_back(layers, frame, strip)).permute(2, 0, 1)
+    photo = torch.from_numpy(np.ascontiguousarray(region)).permute(2, 0, 1).float()
+    weight = torch.from_numpy(_weight(frame, strip))
+    change = warped[:3]
+    if blend == "resynthesise":
+        change = change.clamp_(0, 255).sub_(photo)
+        if len(warped) == 4:
+            weight.mul_(warped[3].clamp_(0, 1))
+    result = photo.addcmul_(change, weight).round_().clamp_(0, 255)
+    return result.to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def _weight(frame: Frame, bounds: tuple[int, int, int, int]) -> np.ndarray:
+    """(h, w) float32 feather over photo pixels, exactly 0 outside the frame.
+
+    Computed at the photo's own resolution: an enlarged mask would neither be smooth nor end at the border.
+    """
+    left, top, right, bottom = bounds
+    inverse = np.linalg.inv(np.vstack([frame.matrix, [0, 0, 1]]))
+    x, y = np.arange(left, right), np.arange(top, bottom)
+    profiles = []
+    for row in inverse[:2]:
+        across, down = (row[0] * x + row[2]).astype(np.float32), (row[1] * y).astype(np.float32)
+        profiles.append(_profile(across[None, :] + down[:, None]))
+    return np.multiply(profiles[0], profiles[1], out=profiles[0])
+
+
+def _profile(position: np.ndarray) -> np.ndarray:
+    """Weight along one side, position 0..1 from border to border: a smooth step up, 1, a smooth step down."""
+    import torch
+
+    t = torch.from_numpy(np.ascontiguousarray(position, np.float32))
+    t = t.sub(0.5).abs_().neg_().add_(0.5).mul_(1 / FEATHER).clamp_(0, 1)
+    return cast(np.ndarray, t.mul(-2).add_(3).mul_(t).mul_(t).numpy())
+
+
+def _extended(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Fill what is next to `inside` from the neighbours in it, so that enlarging mixes in nothing else."""
+    known = inside.astype(np.float32)[..., None]
+    picture = picture * known
+    for _ in range(_REACH):
+        share = _box_mean(known, 1)
+        filled = _box_mean(picture, 1) / np.maximum(share, 1e-6)
+        picture = np.where(known > 0, picture, np.where(share > 1e-6, filled, 0))
+        known = (share > 1e-6).astype(np.float32)
+    return picture
+
+
+def _box_mean(picture: np.ndarray, radius: int) -> np.ndarray:
+    """(S, S, C) mean over a square of `2 * radius + 1`; beyond the border is not counted."""
+    import torch
+
+    source: torch.Tensor = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    mean = torch.nn.functional.avg_pool2d(
+        source, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False
+    )
+    return cast(np.ndarray, mean[0].permute(1, 2, 0).numpy())
