@@ -1,0 +1,129 @@
+"""Train a model from a preset and prepared images, in a run folder that can be stopped and gone on with.
+
+Ctrl+C stops after the current step, with a checkpoint; `--resume` goes on from there as if nothing had
+happened. The finished model is a folder that `--model` of the other commands takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.cli.terminal import DONE, INTERRUPTED, UsageError, print_error, progress_bar
+
+SUMMARY = "train a model"
+EPILOG = """\
+examples:
+  {prog} faces-starter --data prepared/
+  {prog} faces-starter --data prepared/ --set seed=2 --set synthesis.steps=3000 --run runs/longer
+  {prog} --resume --run runs/longer --data prepared/"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    add = parser.add_argument
+    add("preset", nargs="?", metavar="PRESET", help="TOML file, or the name of one in resources/presets")
+    add("--data", type=Path, required=True, metavar="FOLDER", help="images that `prepare` made")
+    add(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a setting of the preset, such as synthesis.steps=3000; may be repeated",
+    )
+    add(
+        "--run",
+        type=Path,
+        metavar="FOLDER",
+        help="the run's folder (default: runs/NAME, NAME from the preset)",
+    )
+    add("--resume", action="store_true", help="go on with the run, with its own settings")
+    add(
+        "--out", type=Path, metavar="FOLDER", help="where the model goes (default: model in the run's folder)"
+    )
+    add("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    parser.epilog = EPILOG.format(prog=parser.prog)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train to the end and save the model, or until stopped."""
+    if arguments.preset is None and not (arguments.resume and arguments.run):
+        raise UsageError("name a preset, or give --resume and the --run to go on with.")
+    if arguments.resume and arguments.overrides:
+        raise UsageError("a run goes on with its own settings: leave --set out.")
+    from core.training.config import load_config
+    from core.training.dataset import Dataset
+    from core.training.loop import train
+    from core.training.run import Run
+
+    config = (
+        None if arguments.preset is None else load_config(preset_path(arguments.preset), arguments.overrides)
+    )
+    folder = arguments.run or Path("runs") / config.name  # type: ignore[union-attr]
+    dataset = Dataset.open(arguments.data).part("train")
+    if arguments.resume:
+        record, config = Run.resume(folder)
+        (folder / "control" / "stop").unlink(missing_ok=True)
+    else:
+        assert config is not None
+        record = Run.start(folder, config)
+    with stopped_by_interrupt(folder / "control" / "stop"), StageBars() as bars:
+        model = train(config, dataset, record, arguments.device, bars.show)
+    if model is None:
+        print_error(f"stopped. Go on with --resume --run {folder}.")
+        return INTERRUPTED
+    out = arguments.out or folder / "model"
+    model.save(out)
+    print(out)
+    return DONE
+
+
+def preset_path(name: str) -> Path:
+    """A file, or one of the program's own presets by its name."""
+    from core.paths import resources
+
+    own = resources() / "presets" / f"{name}.toml"
+    return own if own.is_file() and not Path(name).exists() else Path(name)
+
+
+class StageBars:
+    """One progress bar a stage, with the latest losses beside it."""
+
+    def __init__(self) -> None:
+        self.stage, self.bar = "", progress_bar(1, "steps", quiet=True)
+
+    def __enter__(self) -> StageBars:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.close()
+
+    def show(self, stage: str, step: int, total: int, numbers: dict[str, float]) -> None:
+        """As `core.training.loop.train` calls it."""
+        if stage != self.stage:
+            self.bar.close()
+            self.stage, self.bar = stage, progress_bar(total, "steps")
+        losses = " ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+        self.bar.set_description(f"{stage} ({losses})", refresh=False)
+        self.bar.update(step - self.bar.n)
+
+
+@contextmanager
+def stopped_by_interrupt(request: Path) -> Iterator[None]:
+    """Ctrl+C puts the file that asks a run to stop; a second one ends the program at once."""
+
+    def ask(*_: Any) -> None:
+        request.touch()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,89 @@
+"""The frozen program, run as a person would who has no Python. Slow: `pytest -m bundle`.
+
+Builds the bundle first, for some minutes, unless ZERODIM_BUNDLE names the folder of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core import __version__
+
+pytestmark = [pytest.mark.bundle, pytest.mark.timeout(3600)]
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if "ZERODIM_BUNDLE" in os.environ:
+        folder = Path(os.environ["ZERODIM_BUNDLE"])
+    else:
+        work = tmp_path_factory.mktemp("bundle")
+        folder = work / "dist" / "zerodim-studio"
+        build = [sys.executable, "-m", "PyInstaller", "build.spec", "--noconfirm", "--log-level=WARN"]
+        paths = [f"--distpath={work / 'dist'}", f"--workpath={work / 'build'}"]
+        subprocess.run([*build, *paths], cwd=ROOT, check=True)
+    return folder / ("zerodim-studio.exe" if sys.platform == "win32" else "zerodim-studio")
+
+
+def run(program: Path, home: Path, *arguments: str | Path) -> str:
+    """Standard output of the program; it must exit with 0 and say nothing on standard error."""
+    (home / "empty").mkdir(exist_ok=True)
+    environment = {
+        "HOME": str(home),
+        "PATH": str(home / "empty"),
+        "LANG": "C.UTF-8",
+        "QT_QPA_PLATFORM": "offscreen",
+        # what a person may have set for another program
+        "QT_API": "",
+        "PYQTGRAPH_QT_LIB": "PyQt5",
+    }
+    if sys.platform == "win32":
+        environment |= {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "USERPROFILE")}
+    done = subprocess.run(
+        [program, *arguments],
+        env=environment,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout
+
+
+def test_says_its_version(program: Path, tmp_path: Path) -> None:
+    assert run(program, tmp_path, "--version") == f"ZeroDIM Studio {__version__}\n"
+
+
+def test_carries_its_models(program: Path, tmp_path: Path) -> None:
+    models = json.loads(run(program, tmp_path, "models", "--json"))["models"]
+    assert models
+    assert all(Path(model["folder"]).is_relative_to(program.parent) for model in models)
+
+
+def test_edits_a_photo(program: Path, tmp_path: Path, astronaut: Path) -> None:
+    from core.images import open_photo
+
+    out = tmp_path / "ünïcode edited.png"
+    arguments = ("edit", astronaut, "--set", "hair_color=blond", "--out", out, "--json")
+    report = json.loads(run(program, tmp_path, *arguments))
+    assert report["edited"] == 1
+    before, after = open_photo(astronaut).pixels, open_photo(out).pixels
+    assert before.shape == after.shape
+    changed = np.argwhere((before != after).any(2))
+    assert 1000 < len(changed) < 0.5 * before.shape[0] * before.shape[1]
+
+
+@pytest.mark.parametrize("with_photo", [False, True])
+def test_opens_its_window(program: Path, tmp_path: Path, astronaut: Path, with_photo: bool) -> None:
+    photo = [astronaut] if with_photo else []
+    assert run(program, tmp_path, *photo, "--quit-after", "15") == ""
