@@ -1,0 +1,139 @@
+"""All settings of a training, as data: presets are TOML files in `resources/presets`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from core.errors import StudioError
+from core.nets.build import NetworkConfig
+
+
+class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class Reconstruction(_Settings):
+    """Weights of the reconstruction loss's terms; `bce` is for images whose pixels are 0 or 1.
+
+    `perceptual_file` is a safetensors file of features (see `core.training.perceptual`); empty takes the
+    warmed-up classifier's own first layers.
+    """
+
+    l1: float = 1.0
+    mse: float = 0.0
+    bce: float = 0.0
+    perceptual: float = 0.0
+    perceptual_file: str = ""
+
+
+class Warmup(_Settings):
+    """Before stage 1, the classifier alone on the labelled images; 0 steps as in the paper."""
+
+    steps: int = 0
+    batch: int = 64
+    lr: float = 2e-3
+
+
+class Disentanglement(_Settings):
+    """Stage 1: latent optimisation of residual codes, embeddings, classifier and generator (section 3)."""
+
+    steps: int = 20_000
+    batch: int = 64
+    images: int = 0  # how many images get a residual code; 0 is all of them
+    lr_generator: float = 1e-3
+    lr_embeddings: float = 1e-3
+    lr_classifier: float = 1e-4
+    lr_residual: float = 1e-2
+    residual_noise: float = 1.0
+    residual_decay: float = 1e-4
+    residual_start: Literal["random", "components"] = "random"
+    classification: float = 1e-3
+    entropy: float = 1e-3
+    entropy_after: float = 0.1  # share of the stage without the penalty
+
+
+class Amortisation(_Settings):
+    """Stage 2: the residual encoder learns to predict the optimised codes."""
+
+    steps: int = 2_000
+    batch: int = 64
+    lr: float = 1e-3
+
+
+class Synthesis(_Settings):
+    """Stage 3: encoder and generator together, with latent matching and an optional adversarial loss.
+
+    `swapping` is not in the paper: the weight of the classifier's loss on images decoded with one randomly
+    swapped attribute, so that a swap shows what it says. 0 turns it off.
+    """
+
+    steps: int = 10_000
+    batch: int = 32
+    lr_generator: float = 5e-4
+    lr_encoder: float = 5e-4
+    lr_discriminator: float = 1e-3
+    latent_matching: float = 1.0
+    adversarial: float = 0.0
+    adversarial_after: float = 0.1
+    gradient_penalty: float = 1.0
+    penalty_every: int = 8
+    swapping: float = 0.0
+
+
+class TrainConfig(_Settings):
+    """One training from start to kept model."""
+
+    name: str
+    title: str
+    description: str = ""
+    attributes: str = "faces"
+    seed: int = 0
+    network: NetworkConfig = NetworkConfig()
+    reconstruction: Reconstruction = Reconstruction()
+    warmup: Warmup = Warmup()
+    disentanglement: Disentanglement = Disentanglement()
+    amortisation: Amortisation = Amortisation()
+    synthesis: Synthesis = Synthesis()
+    ema_decay: float = 0.999
+    mirror: bool = True  # mirrored images are as good as the originals (stages without codes)
+    balance: float = 0.5  # power of the weights that favour rare values in sampling; 0 is off
+    border: float = 0.0  # share of images that get another image's border of missing pixels
+    checkpoint_every: int = 250  # steps
+    sample_every: int = 250
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a preset; `overrides` are `field.subfield=value` with values as in TOML (strings may be bare)."""
+    try:
+        tree: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise StudioError(f"The preset {path} can't be read: {error.strerror}.", "Choose another.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudioError(f"{path.name} is not valid TOML: {error}.", "Correct the file.") from error
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return msgspec.convert(tree, TrainConfig)
+    except msgspec.ValidationError as error:
+        raise StudioError(f"The settings of {path.name} are not valid: {error}.", "Correct them.") from error
+
+
+def _override(tree: dict[str, Any], text: str) -> None:
+    name, equals, raw = text.partition("=")
+    if not equals or not name:
+        raise StudioError(f"“{text}” is not a setting.", "Write it as field=value, as in seed=1.")
+    try:
+        value = tomllib.loads(f"x = {raw}")["x"]
+    except tomllib.TOMLDecodeError:
+        value = raw
+    *parents, last = name.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise StudioError(f"“{name}” is not a setting.", "Look at the preset for its names.")
+    tree[last] = value

@@ -1,0 +1,130 @@
+"""Prepared images: a folder of memory-mapped arrays that training and evaluation read.
+
+    images.npy  (N, S, S, C) uint8      inside.npy  (N, S, S) bool: false where the photo ended
+    labels.npy  (N, K) int8, -1 unknown  index.json  the attribute set, the splits and where each image came from
+
+Images are read by row from the map, so memory stays flat however many there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+from core.attributes import AttributeSet
+from core.errors import StudioError
+from core.files import atomic_write
+
+# `train` and `judge` are disjoint halves: the model learns from one, the judge of its swaps from the other.
+SPLITS = ("train", "judge", "held_out")
+
+
+class Index(msgspec.Struct):
+    """What index.json holds. `split` and `source` are a number an image: positions in SPLITS and `sources`."""
+
+    attributes: AttributeSet
+    sources: list[str]
+    source: list[int]
+    split: list[int]
+    names: list[str] = []
+    licences: dict[str, str] = {}
+    schema: int = 1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with partial labels. `rows` are the rows of the arrays that belong to this part."""
+
+    folder: Path
+    index: Index
+    images: np.ndarray
+    inside: np.ndarray | None
+    labels: np.ndarray
+    rows: np.ndarray = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: Path) -> Dataset:
+        """All images of a prepared folder; StudioError if it is not one."""
+        try:
+            index = msgspec.json.decode((folder / "index.json").read_bytes(), type=Index)
+            images = np.load(folder / "images.npy", mmap_mode="r")
+            inside_file = folder / "inside.npy"
+            inside = np.load(inside_file, mmap_mode="r") if inside_file.exists() else None
+            labels = np.load(folder / "labels.npy")
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            raise StudioError(
+                f"{folder} holds no prepared images: {error}.", "Run “python main.py prepare” first."
+            ) from error
+        if len(images) != len(labels) or labels.shape[1] != len(index.attributes):
+            raise StudioError(f"The prepared images in {folder} don't fit their labels.", "Prepare them again.")
+        return cls(folder, index, images, inside, labels, np.arange(len(images)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def attributes(self) -> AttributeSet:
+        """The attributes that the labels are of."""
+        return self.index.attributes
+
+    def part(self, split: str) -> Dataset:
+        """The images of one split."""
+        chosen = np.asarray(self.index.split)[self.rows] == SPLITS.index(split)
+        return self.take(np.flatnonzero(chosen))
+
+    def take(self, positions: np.ndarray) -> Dataset:
+        """The images at `positions` of this part."""
+        return Dataset(self.folder, self.index, self.images, self.inside, self.labels, self.rows[positions])
+
+    def label_array(self) -> np.ndarray:
+        """(n, K) int64 labels of this part, -1 unknown."""
+        return self.labels[self.rows].astype(np.int64)
+
+    def batch(self, positions: np.ndarray, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, C, size, size) images in -1..1 and (n, 1, size, size) weights, 0 where the photo ended.
+
+        `size` is the stored size divided by a power of two; reduction is the mean of whole blocks.
+        """
+        rows = self.rows[positions]
+        order = np.argsort(rows)  # a memory map is read in order
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        images = torch.from_numpy(self.images[rows[order]][back]).permute(0, 3, 1, 2).float()
+        if self.inside is None:
+            inside = torch.ones(len(rows), 1, *images.shape[2:])
+        else:
+            inside = torch.from_numpy(self.inside[rows[order]][back])[:, None].float()
+        factor = images.shape[3] // size
+        if factor > 1:
+            images = torch.nn.functional.avg_pool2d(images, factor)
+            inside = torch.nn.functional.avg_pool2d(inside, factor).floor()
+        images = images.div_(127.5).sub_(1.0)
+        # exactly what Model.encode sees outside: mid grey
+        images = torch.where(inside > 0, images, torch.tensor(128 / 127.5 - 1))
+        return images.contiguous(memory_format=torch.channels_last), inside
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """Write index.json; last, so that an interrupted preparation is no prepared folder."""
+    with atomic_write(folder / "index.json", overwrite=True) as file:
+        file.write(msgspec.json.encode(index))
+
+
+def balance_weights(labels: np.ndarray, power: float = 0.5) -> np.ndarray:
+    """Sampling weights (n,) with mean 1 that favour images with rare values.
+
+    An image's weight is the largest over its known labels of (attribute's mean count / value's count) ** power.
+    """
+    weights = np.ones(len(labels))
+    for k in range(labels.shape[1]):
+        known = labels[:, k] >= 0
+        if not known.any():
+            continue
+        counts = np.bincount(labels[known, k])
+        mean = counts.sum() / max(1, (counts > 0).sum())
+        weights[known] = np.maximum(weights[known], (mean / counts[labels[known, k]]) ** power)
+    return weights / weights.mean()

@@ -1,0 +1,270 @@
+"""The training loop: warm-up and the method's three stages, one after the other, in one place.
+
+Every random choice of a step is drawn from (seed, stage, step), so that a run that is killed and resumed
+goes on exactly as one that wasn't, and nothing but tensors and two counters need to be stored.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+
+from core.errors import StudioError
+from core.model import Model, ModelCard, Source, choose_device
+from core.training import stages
+from core.training.config import TrainConfig
+from core.training.dataset import Dataset, balance_weights
+from core.training.run import Run
+from core.training.samples import sample_grid
+from core.training.start import component_start
+from core.training.state import STAGES, TrainState
+
+REPORT_EVERY = 20
+SAMPLE_ROWS = 10
+Progress = Callable[[str, int, int, dict[str, float]], None]
+
+
+def train(
+    config: TrainConfig, dataset: Dataset, run: Run, device: str = "auto", progress: Progress | None = None
+) -> Model | None:
+    """Train until the last stage is done, or until asked to stop (then None); resumes from the run's checkpoint.
+
+    StudioError if a loss is no longer a number: the last checkpoint is from before that.
+    """
+    trainer = _Trainer(config, dataset, run, choose_device(device))
+    trainer.resume()
+    while trainer.state.stage < len(STAGES):
+        if not trainer.run_stage(progress):
+            return None
+    return trainer.model()
+
+
+class _Trainer:
+    def __init__(self, config: TrainConfig, dataset: Dataset, run: Run, device: torch.device) -> None:
+        if not len(dataset):
+            raise StudioError("There are no images to train on.", "Prepare a folder with images first.")
+        self.config, self.dataset, self.run, self.device = config, dataset, run, device
+        self.size = config.network.image_size
+        self.labels = dataset.label_array()
+        weights = balance_weights(self.labels, config.balance) if config.balance else np.ones(len(dataset))
+        self.weights = weights / weights.sum()
+        self.coded = self._choose_coded()
+        self.code_rows = np.full(len(dataset), -1, np.int64)
+        self.code_rows[self.coded] = np.arange(len(self.coded))
+        counts = [len(a.values) for a in dataset.attributes]
+        self.state = TrainState.fresh(config, counts, len(self.coded), device)
+
+    def _choose_coded(self) -> np.ndarray:
+        """The images that get a residual code: all, or a fixed choice that favours rare values."""
+        wanted = self.config.disentanglement.images
+        if not wanted or wanted >= len(self.dataset):
+            return np.arange(len(self.dataset))
+        rng = np.random.default_rng([self.config.seed, 77])
+        return np.sort(rng.choice(len(self.dataset), wanted, replace=False, p=self.weights))
+
+    # -- resuming -------------------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        stored = self.run.load_checkpoint()
+        if stored is None:
+            self._enter(0)
+            return
+        tensors, where = stored
+        self.state.stage, self.state.step = where["stage"], where["step"]
+        if any(name.startswith("features.") for name in tensors):
+            self.state.features = stages.perceptual_features(self.state.networks.classifier)
+        if self.state.stage < len(STAGES):
+            self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[self.state.stage])
+        self.state.restore(tensors)
+
+    def checkpoint(self) -> None:
+        """Store the state; never one that has diverged."""
+        bad = [name for name, p in self.state.networks.named_parameters() if not bool(p.isfinite().all())]
+        if bad:
+            self._check(STAGES[min(self.state.stage, len(STAGES) - 1)], {bad[0]: math.nan})
+        self.run.save_checkpoint(self.state.tensors(), {"stage": self.state.stage, "step": self.state.step})
+
+    def _enter(self, stage: int) -> None:
+        """Make what a stage starts from."""
+        self.state.stage, self.state.step, self.state.optimizers = stage, 0, {}
+        if stage >= len(STAGES):
+            return
+        if STAGES[stage] == "disentanglement":
+            if self.config.reconstruction.perceptual:
+                self.state.features = self._perceptual_features()
+            if self.config.disentanglement.residual_start == "components":
+                component_start(self.config, self.dataset.take(self.coded), self.state)
+        self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[stage])
+
+    def _perceptual_features(self) -> torch.nn.Module:
+        classifier = self.state.networks.classifier
+        if self.config.reconstruction.perceptual_file:
+            from core.training.perceptual import load_features
+
+            return load_features(Path(self.config.reconstruction.perceptual_file)).to(self.device)
+        if not self.config.warmup.steps:
+            raise StudioError(
+                "The perceptual loss needs features.", "Set reconstruction.perceptual_file or warmup.steps."
+            )
+        return stages.perceptual_features(classifier)
+
+    # -- running --------------------------------------------------------------------------------------------
+
+    def run_stage(self, progress: Progress | None) -> bool:
+        """The rest of the current stage; False if asked to stop."""
+        state, name = self.state, STAGES[self.state.stage]
+        total = getattr(self.config, name).steps
+        self.run.event("stage", stage=name, step=state.step, steps=total)
+        started, seen = time.monotonic(), 0
+        while state.step < total:
+            self._set_rates(name, state.step / total)
+            batch = self._batch(name, state.step)
+            parts = self._step(name, batch, state.step / total)
+            state.update_average(self.config.ema_decay, state.step)
+            state.step += 1
+            seen += len(batch.labels)
+            if state.step % REPORT_EVERY == 0 or state.step == total:
+                numbers = {key: float(value.detach()) for key, value in parts.items()}
+                self._check(name, numbers)
+                rate = seen / (time.monotonic() - started)
+                self.run.event("step", stage=name, step=state.step, images_per_second=round(rate, 2), **numbers)
+                if progress:
+                    progress(name, state.step, total, {**numbers, "images/s": rate})
+            if state.step % self.config.sample_every == 0 and name in ("disentanglement", "synthesis"):
+                self._sample(name)
+            if state.step % self.config.checkpoint_every == 0 and state.step < total:
+                self._check(name, {key: float(value.detach()) for key, value in parts.items()})
+                self.checkpoint()
+            if self.run.asked_to_stop():
+                self.checkpoint()
+                self.run.event("stopped", stage=name, step=state.step)
+                return False
+        if total and name in ("disentanglement", "synthesis"):
+            self._sample(name)
+        self._enter(state.stage + 1)
+        self.checkpoint()
+        return True
+
+    def _step(self, name: str, batch: stages.Batch, share: float) -> stages.Losses:
+        if name == "warmup":
+            return stages.warmup_step(self.config, self.state, batch)
+        if name == "disentanglement":
+            return stages.disentanglement_step(self.config, self.state, batch, share)
+        if name == "amortisation":
+            return stages.amortisation_step(self.config, self.state, batch)
+        return stages.synthesis_step(self.config, self.state, batch, share, self.state.step)
+
+    def _set_rates(self, name: str, share: float) -> None:
+        """Cosine schedule from the full rate to a hundredth of it, after a short rise."""
+        factor = min(1.0, share / 0.02 + 0.05) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+        for optimizer in self.state.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * factor
+
+    def _check(self, name: str, numbers: dict[str, float]) -> None:
+        bad = [key for key, value in numbers.items() if not math.isfinite(value)]
+        if bad:
+            self.run.event("diverged", stage=name, step=self.state.step, losses=bad)
+            raise StudioError(
+                f"The training diverged in stage {name}: {', '.join(bad)} is no longer a number.",
+                "Resume from the last checkpoint with lower learning rates.",
+            )
+
+    # -- data -----------------------------------------------------------------------------------------------
+
+    def _batch(self, name: str, step: int) -> stages.Batch:
+        seed = [self.config.seed, STAGES.index(name), step]
+        rng = np.random.default_rng(seed)
+        size = getattr(self.config, name).batch
+        if name in ("disentanglement", "amortisation"):
+            positions = self.coded[self._epoch_rows(name, step, size)]
+        else:
+            positions = rng.choice(len(self.dataset), size, p=self.weights)
+        images, mask = self.dataset.batch(positions, self.size)
+        code_rows = torch.from_numpy(self.code_rows[positions])
+        labels = torch.from_numpy(self.labels[positions])
+        if self.config.mirror and name in ("warmup", "synthesis"):
+            mirrored = torch.from_numpy(rng.random(len(positions)) < 0.5)
+            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+            mask = torch.where(mirrored[:, None, None, None], mask.flip(3), mask)
+            code_rows = torch.where(mirrored, -1, code_rows)  # codes are of unmirrored images
+        seen = self._with_border(images, mask, rng)
+        if name == "warmup":
+            seen = _vary_light(seen, rng)
+        noise = torch.Generator().manual_seed(int(np.random.default_rng([*seed, 1]).integers(2**62)))
+        move = self.device
+        return stages.Batch(
+            images.to(move), seen.to(move), mask.to(move), labels.to(move), code_rows.to(move), noise
+        )
+
+    def _epoch_rows(self, name: str, step: int, size: int) -> np.ndarray:
+        """Rows of residual codes: every one once in each epoch, in a new order; short epochs repeat within a batch."""
+        count = len(self.coded)
+        places = np.arange(step * size, (step + 1) * size)
+        rows = np.empty(size, np.int64)
+        for epoch in np.unique(places // count):
+            order = np.random.default_rng([self.config.seed, 100 + STAGES.index(name), int(epoch)]).permutation(count)
+            here = places // count == epoch
+            rows[here] = order[places[here] % count]
+        return rows
+
+    def _with_border(self, images: torch.Tensor, mask: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        """Some images lose the border that another image of the batch lacks, so that it tells nothing of the source."""
+        if not self.config.border:
+            return images
+        other = mask[torch.from_numpy(rng.permutation(len(images)))]
+        chosen = torch.from_numpy(rng.random(len(images)) < self.config.border)[:, None, None, None]
+        keep = torch.where(chosen, other, torch.ones_like(other))
+        return torch.where(keep > 0, images, torch.tensor(128 / 127.5 - 1))
+
+    # -- results --------------------------------------------------------------------------------------------
+
+    def _sample(self, name: str) -> None:
+        rows = np.linspace(0, len(self.coded) - 1, min(SAMPLE_ROWS, len(self.coded))).astype(np.int64)
+        codes = self.state.residuals.weight.detach()[rows] if name == "disentanglement" else None
+        picture = sample_grid(self.model(), self.dataset.take(self.coded[rows]), codes)
+        self.run.save_sample(f"{self.state.stage}-{name}-{self.state.step:06d}", picture)
+
+    def model(self) -> Model:
+        """The averaged networks as a model."""
+        names = {self.dataset.index.sources[s] for s in np.asarray(self.dataset.index.source)[self.dataset.rows]}
+        sources = tuple(self._source(name) for name in sorted(names))
+        card = ModelCard(
+            name=self.config.name,
+            title=self.config.title,
+            description=self.config.description,
+            attributes=self.dataset.attributes,
+            network=self.config.network,
+            sources=sources,
+            training={
+                "images": len(self.dataset),
+                "images_with_residual_codes": len(self.coded),
+                "seed": self.config.seed,
+                **{f"{stage}_steps": getattr(self.config, stage).steps for stage in STAGES},
+                **{f"{stage}_batch": getattr(self.config, stage).batch for stage in STAGES},
+                "settings": msgspec.json.encode(self.config).decode(),
+            },
+        )
+        return Model(card, copy.deepcopy(self.state.average), self.device)
+
+    def _source(self, name: str) -> Source:
+        index = self.dataset.index
+        rows = self.dataset.rows[np.asarray(index.source)[self.dataset.rows] == index.sources.index(name)]
+        known = (self.dataset.labels[rows] >= 0).sum(0)
+        labels = ", ".join(f"{a.title.lower()} {n}" for a, n in zip(index.attributes, known, strict=True) if n)
+        return Source(name, len(rows), labels or "none", index.licences.get(name, ""))
+
+
+def _vary_light(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Small random changes of contrast and brightness; mid grey outside the photo stays near mid grey."""
+    n = len(images)
+    contrast = torch.from_numpy(rng.uniform(0.85, 1.15, (n, 1, 1, 1)).astype(np.float32))
+    shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (n, 1, 1, 1)).astype(np.float32))
+    return (images * contrast + shift).clamp(-1, 1)

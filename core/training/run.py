@@ -1,0 +1,92 @@
+"""A run: the folder of one training. Everything in it is written whole or not at all.
+
+    config.json     settings        events.jsonl  one JSON object a line: what happened, with numbers
+    checkpoints/    last, all that is needed to go on      samples/  pictures      control/  requests to the run
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from core.errors import StudioError
+from core.files import atomic_write
+from core.training.config import TrainConfig
+
+
+class Run:
+    """A run folder, new or continued."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoint_file = folder / "checkpoints" / "last.safetensors"
+
+    @classmethod
+    def start(cls, folder: Path, config: TrainConfig) -> Run:
+        """Make the folder; StudioError if it holds a run already."""
+        if (folder / "config.json").exists():
+            raise StudioError(f"{folder} holds a run already.", "Add --resume, or choose another folder.")
+        for name in ("checkpoints", "samples", "control"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / "config.json") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(config), indent=2))
+        return cls(folder)
+
+    @classmethod
+    def resume(cls, folder: Path) -> tuple[Run, TrainConfig]:
+        """An existing run and its settings."""
+        try:
+            config = msgspec.json.decode((folder / "config.json").read_bytes(), type=TrainConfig)
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StudioError(f"{folder} holds no run that can go on: {error}.", "Start a new one.") from error
+        return cls(folder), config
+
+    def event(self, kind: str, **numbers: Any) -> None:
+        """Append a line to events.jsonl."""
+        line = json.dumps({"time": round(time.time(), 3), "kind": kind, **numbers}, ensure_ascii=False)
+        with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def save_checkpoint(self, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
+        """Replace the last checkpoint; StudioError, with the old one kept, if the disk is too full."""
+        size = sum(t.numel() * t.element_size() for t in tensors.values())
+        if shutil.disk_usage(self.folder).free < 1.1 * size + 2**20:
+            raise StudioError(
+                f"The disk has too little space for a checkpoint of {size / 2**20:.0f} MB.",
+                "Free some space and resume the run: the checkpoint before is kept.",
+            )
+        raw = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"state": json.dumps(state)})
+        with atomic_write(self.checkpoint_file, overwrite=True) as file:
+            file.write(raw)
+
+    def load_checkpoint(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """Tensors and state of the last checkpoint, or None before the first."""
+        if not self.checkpoint_file.exists():
+            return None
+        try:
+            with safe_open(self.checkpoint_file, framework="pt") as archive:
+                names = archive.keys()
+                return {n: archive.get_tensor(n) for n in names}, json.loads(archive.metadata()["state"])
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise StudioError(f"The checkpoint of {self.folder} is damaged: {error}.", "Start a new run.") from error
+
+    def save_sample(self, name: str, picture: np.ndarray) -> Path:
+        """Write an (H, W, 3) uint8 picture as PNG to samples/."""
+        path = self.folder / "samples" / f"{name}.png"
+        with atomic_write(path, overwrite=True) as file:
+            Image.fromarray(picture).save(file, "PNG")
+        return path
+
+    def asked_to_stop(self) -> bool:
+        """Whether somebody has put a file named `stop` into control/."""
+        return (self.folder / "control" / "stop").exists()

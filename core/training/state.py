@@ -1,0 +1,94 @@
+"""What a training carries from step to step, and its way to and from a checkpoint."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.nets.build import Networks, build_discriminator
+from core.nets.discriminator import Discriminator
+from core.training.config import TrainConfig
+
+STAGES = ("warmup", "disentanglement", "amortisation", "synthesis")
+
+
+@dataclass
+class TrainState:
+    """Networks, their average, residual codes, optimisers, and where the training stands."""
+
+    networks: Networks
+    average: Networks
+    residuals: nn.Embedding
+    discriminator: Discriminator | None = None
+    features: nn.Module | None = None
+    optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    stage: int = 0
+    step: int = 0
+
+    @classmethod
+    def fresh(cls, config: TrainConfig, value_counts: list[int], images: int, device: torch.device) -> TrainState:
+        """Networks drawn from the seed."""
+        torch.manual_seed(config.seed)
+        networks = Networks(config.network, value_counts).to(device)
+        residuals = nn.Embedding(images, config.network.residual_dim, sparse=True, device=device)
+        average = copy.deepcopy(networks).requires_grad_(False).eval()
+        critic = None
+        if config.synthesis.adversarial and config.network.kind == "style":
+            critic = build_discriminator(config.network).to(device)
+        return cls(networks, average, residuals, critic)
+
+    def _modules(self) -> dict[str, nn.Module]:
+        modules: dict[str, nn.Module | None] = {
+            "networks": self.networks,
+            "average": self.average,
+            "residuals": self.residuals,
+            "discriminator": self.discriminator,
+            "features": self.features,
+        }
+        return {name: module for name, module in modules.items() if module is not None}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor of the state by a flat name."""
+        flat = {
+            f"{name}.{key}": tensor
+            for name, module in self._modules().items()
+            for key, tensor in module.state_dict().items()
+        }
+        for name, optimizer in self.optimizers.items():
+            for index, values in optimizer.state_dict()["state"].items():
+                for key, value in values.items():
+                    flat[f"optimizer.{name}.{index}.{key}"] = torch.as_tensor(value)
+        return flat
+
+    def restore(self, flat: dict[str, torch.Tensor], names: Iterable[str] | None = None) -> None:
+        """Put tensors of a checkpoint back; the optimisers of the current stage must exist."""
+        for name, module in self._modules().items():
+            prefix = f"{name}."
+            own = {key.removeprefix(prefix): t for key, t in flat.items() if key.startswith(prefix)}
+            if own:
+                module.load_state_dict(own)
+        for name, optimizer in self.optimizers.items():
+            prefix = f"optimizer.{name}."
+            states: dict[int, dict[str, Any]] = {}
+            for key, tensor in flat.items():
+                if key.startswith(prefix):
+                    index, entry = key.removeprefix(prefix).split(".", 1)
+                    # SparseAdam counts steps in a plain integer, Adam in a tensor
+                    plain = isinstance(optimizer, torch.optim.SparseAdam) and entry == "step"
+                    states.setdefault(int(index), {})[entry] = int(tensor) if plain else tensor
+            current = optimizer.state_dict()
+            optimizer.load_state_dict({"state": states, "param_groups": current["param_groups"]})
+
+    @torch.no_grad()
+    def update_average(self, decay: float, step: int) -> None:
+        """Exponential moving average of all networks, with a start that follows quickly."""
+        decay = min(decay, (1 + step) / (10 + step))
+        own = list(self.networks.parameters())
+        torch._foreach_lerp_(list(self.average.parameters()), own, 1 - decay)
+        for mean, buffer in zip(self.average.buffers(), self.networks.buffers(), strict=True):
+            mean.copy_(buffer)

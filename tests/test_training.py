@@ -1,0 +1,223 @@
+"""Training through the real loop: all stages, resume, failure."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from core.errors import StudioError
+from core.model import Model
+from core.recipe import Swap
+from core.training import losses, stages
+from core.training.config import load_config
+from core.training.dataset import Dataset, balance_weights
+from core.training.loop import train
+from core.training.run import Run
+from core.training.state import TrainState
+from tests.synthetic import draw_faces, tiny_config, write_dataset
+
+
+def test_trained_model_saves_and_loads_the_same(tiny_model: Path) -> None:
+    model = Model.load(tiny_model, "cpu")
+    images, _ = draw_faces(3, 32, seed=9)
+    codes = model.encode(images)
+    decoded = model.decode(codes)
+    assert decoded.shape == (3, 32, 32, 3)
+    assert 0 <= decoded.min() and decoded.max() <= 1
+    assert all(np.allclose(p.sum(1), 1, atol=1e-5) for p in codes.probabilities)
+    again = Model.load(tiny_model, "cpu")
+    np.testing.assert_array_equal(again.decode(again.encode(images)), decoded)
+
+
+def test_swap_moves_only_its_attribute_by_its_strength(tiny_model: Path) -> None:
+    model = Model.load(tiny_model, "cpu")
+    codes = model.encode(draw_faces(2, 32, seed=3)[0])
+    k = model.card.attributes.index("hair_color")
+    table = model.networks.embeddings.tables[k]
+    value = model.card.attributes["hair_color"].index("blond")
+    full = model.swap(codes, [Swap("hair_color", "blond")])
+    assert torch.allclose(full.attributes[:, k], table[value].expand(2, -1), atol=1e-6)
+    others = [i for i in range(len(model.card.attributes)) if i != k]
+    assert torch.equal(full.attributes[:, others], codes.attributes[:, others])
+    assert torch.equal(full.residual, codes.residual)
+    half = model.swap(codes, [Swap("hair_color", "blond", 0.5)])
+    assert torch.allclose(half.attributes[:, k], (codes.attributes[:, k] + table[value]) / 2, atol=1e-6)
+    assert torch.equal(model.swap(codes, [Swap("hair_color", "blond", 0.0)]).attributes, codes.attributes)
+    with pytest.raises(StudioError, match="no value"):
+        model.swap(codes, [Swap("hair_color", "green")])
+
+
+def test_a_damaged_model_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    for name in ("card.json", "weights.safetensors"):
+        (tmp_path / name).write_bytes((tiny_model / name).read_bytes())
+    raw = bytearray((tmp_path / "weights.safetensors").read_bytes())
+    raw[-1] ^= 1
+    (tmp_path / "weights.safetensors").write_bytes(raw)
+    with pytest.raises(StudioError, match="damaged"):
+        Model.load(tmp_path, "cpu")
+    (tmp_path / "card.json").write_text('{"name": 3}')
+    with pytest.raises(StudioError, match="not valid"):
+        Model.load(tmp_path, "cpu")
+    with pytest.raises(StudioError, match="no model"):
+        Model.load(tmp_path / "nowhere", "cpu")
+
+
+def test_the_classifier_learns_what_is_drawn(tmp_path: Path) -> None:
+    config = tiny_config("warmup.steps=150", "disentanglement.steps=0", "amortisation.steps=0", "synthesis.steps=0")
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 400))
+    model = train(config, dataset.part("train"), Run.start(tmp_path / "run", config), "cpu")
+    assert model is not None
+    images, labels = draw_faces(200, 32, seed=5)
+    probabilities = model.encode(images).probabilities
+    for name in ("hair_color", "glasses"):
+        k = model.card.attributes.index(name)
+        assert (probabilities[k].argmax(1) == labels[:, k]).mean() > 0.9
+
+
+def _gradient_setup(tmp_path: Path, labels: torch.Tensor) -> tuple[TrainState, stages.Losses]:
+    config = tiny_config("disentanglement.classification=0", "disentanglement.entropy=0", "reconstruction.perceptual=0")
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 16))
+    state = TrainState.fresh(config, [len(a.values) for a in dataset.attributes], 16, torch.device("cpu"))
+    state.optimizers = stages.make_optimizers(config, state, "disentanglement")
+    images, mask = dataset.batch(np.arange(8), 32)
+    batch = stages.Batch(images, images, mask, labels, torch.arange(8), torch.Generator().manual_seed(0))
+    return state, stages.disentanglement_step(config, state, batch, 0.5)
+
+
+def test_unlabelled_images_do_not_move_value_embeddings(tmp_path: Path) -> None:
+    state, _ = _gradient_setup(tmp_path, torch.full((8, 7), -1))
+    for table in state.networks.embeddings.tables:
+        assert table.grad is None or not table.grad.any()
+    assert state.networks.classifier.head.weight.grad.abs().sum() > 0  # type: ignore[union-attr]
+
+
+def test_a_label_moves_its_own_embedding_and_not_the_classifier(tmp_path: Path) -> None:
+    state, _ = _gradient_setup(tmp_path, torch.zeros(8, 7, dtype=torch.int64))
+    for table in state.networks.embeddings.tables:
+        assert table.grad is not None
+        assert table.grad[0].abs().sum() > 0
+        assert not table.grad[1:].any()
+    gradient = state.networks.classifier.head.weight.grad
+    assert gradient is None or not gradient.any()
+
+
+def test_reconstruction_ignores_what_the_photo_lacks() -> None:
+    wanted, made = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    made[..., :2] = 1.0
+    mask = torch.ones(1, 1, 4, 4)
+    assert losses.reconstruction(made, wanted, mask, 1, 0, 0).item() == pytest.approx(0.5)
+    mask[..., :2] = 0
+    assert losses.reconstruction(made, wanted, mask, 1, 0, 0).item() == 0
+
+
+def test_classification_and_entropy_use_disjoint_images() -> None:
+    logits = [torch.tensor([[10.0, 0.0], [0.0, 0.0]])]
+    labels = torch.tensor([[0], [-1]])
+    assert losses.classification(logits, labels).item() == pytest.approx(0, abs=1e-3)
+    assert losses.entropy(logits, labels).item() == pytest.approx(np.log(2), abs=1e-6)
+
+
+def test_balance_favours_rare_values() -> None:
+    labels = np.array([[0]] * 90 + [[1]] * 10)
+    weights = balance_weights(labels, 1.0)
+    assert weights[-1] / weights[0] == pytest.approx(5.0)  # common values are not held below the mean
+
+
+def test_batches_give_what_was_stored(tmp_path: Path) -> None:
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 20))
+    positions = np.array([7, 3, 3, 12])
+    images, mask = dataset.batch(positions, 32)
+    stored = torch.from_numpy(np.asarray(dataset.images[positions])).permute(0, 3, 1, 2).float() / 127.5 - 1
+    assert torch.allclose(torch.where(mask > 0, images, 0), torch.where(mask > 0, stored, 0), atol=1e-6)
+    assert mask[3, 0, :4].sum() == 0 and mask[0].all()
+
+
+def test_settings_can_be_overridden_and_are_checked(tmp_path: Path) -> None:
+    preset = tmp_path / "p.toml"
+    preset.write_text('name = "a"\ntitle = "A"\n')
+    config = load_config(preset, ["disentanglement.steps=7", "title=Other words", "network.kind=vae"])
+    assert (config.disentanglement.steps, config.title, config.network.kind) == (7, "Other words", "vae")
+    for wrong in ("disentanglement.stepz=7", "seed=often", "nothing"):
+        with pytest.raises(StudioError):
+            load_config(preset, [wrong])
+
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    from core.training.dataset import Dataset
+    from core.training.loop import train
+    from core.training.run import Run
+    from tests.synthetic import tiny_config
+    folder = Path(sys.argv[1])
+    config = tiny_config("synthesis.adversarial_after=0.0")
+    run = Run(folder) if folder.exists() else Run.start(folder, config)
+    train(config, Dataset.open(Path(sys.argv[2])).part("train"), run, "cpu").save(folder / "model")
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data")
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
+    root = Path(__file__).parent.parent
+    subprocess.run([*command, str(tmp_path / "whole"), str(data)], cwd=root, check=True)
+    killed, kills = tmp_path / "killed", 0
+    while True:
+        child = subprocess.Popen([*command, str(killed), str(data)], cwd=root)
+        before = _stages_seen(killed)
+        while child.poll() is None and kills < 3:
+            # kill in the middle of a stage that this process entered itself, each time a later one
+            if _stages_seen(killed) > before + 1:
+                child.send_signal(signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.01)
+        if child.wait() == 0:
+            break
+    assert kills == 3
+    whole, resumed = (load_file(f / "model" / "weights.safetensors") for f in (tmp_path / "whole", killed))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def _stages_seen(run: Path) -> int:
+    events = run / "events.jsonl"
+    return events.read_text().count('"kind": "stage"') if events.exists() else 0
+
+
+def test_a_diverged_run_stops_and_keeps_its_last_checkpoint(tmp_path: Path) -> None:
+    config = tiny_config("disentanglement.lr_generator=1e30", "warmup.steps=8")
+    dataset = Dataset.open(write_dataset(tmp_path / "data")).part("train")
+    run = Run.start(tmp_path / "run", config)
+    with pytest.raises(StudioError, match="diverged in stage disentanglement"):
+        train(config, dataset, run, "cpu")
+    stored = run.load_checkpoint()
+    assert stored is not None
+    assert all(bool(t.isfinite().all()) for t in stored[0].values())
+
+
+def test_a_run_stops_when_asked_and_goes_on(tmp_path: Path) -> None:
+    config = tiny_config("warmup.steps=4", "disentanglement.steps=4", "amortisation.steps=2", "synthesis.steps=2")
+    dataset = Dataset.open(write_dataset(tmp_path / "data")).part("train")
+    run = Run.start(tmp_path / "run", config)
+    stop = run.folder / "control" / "stop"
+    stop.touch()
+    assert train(config, dataset, run, "cpu") is None
+    stop.unlink()
+    again, same = Run.resume(run.folder)
+    assert same == config
+    assert train(config, dataset, again, "cpu") is not None
+    with pytest.raises(StudioError, match="holds a run already"):
+        Run.start(run.folder, config)
