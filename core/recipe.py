@@ -1,33 +1,60 @@
-"""Recipe: a photo, the faces in it, the swaps and the blends, as plain data that can be saved and replayed."""
+"""Recipe: a photo, the faces in it, swaps and blends, as plain data that can be saved and replayed."""
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from core.errors import StudioError
 from core.faces.frame import Frame
+from core.files import atomic_write
 
 Blend = Literal["keep_detail", "resynthesise"]
+
+SCHEMA = 1
+# Beyond the embedding itself, where attributes are exaggerated; further out pictures fall apart.
+STRONGEST = 1.5
+# Bytes; a recipe has a few hundred a face.
+_LARGEST_FILE = 10_000_000
 
 
 class Swap(msgspec.Struct, frozen=True):
     """Replace one attribute's code by the embedding of `value`, at `strength`.
 
-    0 leaves the code as it is, 1 is the embedding, up to 1.5 goes beyond it.
+    0 leaves the code as it is, 1 is the embedding, up to `STRONGEST` goes beyond it; StudioError elsewhere.
     """
 
     attribute: str
     value: str
     strength: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.strength) and 0 <= self.strength <= STRONGEST):
+            raise StudioError(
+                f"{self.strength:g} is not a strength for {self.attribute}.",
+                f"Choose a number from 0 to {STRONGEST}.",
+            )
+
 
 class FaceEdit(msgspec.Struct, frozen=True):
-    """What is done to one face: where it is, the swaps (at most one an attribute), the blend."""
+    """What is done to one face: where it is, the swaps, the blend. StudioError for two of one attribute."""
 
     frame: Frame
     swaps: tuple[Swap, ...] = ()
     blend: Blend = "keep_detail"
+
+    def __post_init__(self) -> None:
+        names = [swap.attribute for swap in self.swaps]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise StudioError(f"A face has two values for {twice}.", "Leave one of them out.")
+
+    def active(self) -> tuple[Swap, ...]:
+        """The swaps that do something: those with a strength above 0."""
+        return tuple(swap for swap in self.swaps if swap.strength > 0)
 
 
 class Recipe(msgspec.Struct, frozen=True):
@@ -36,4 +63,43 @@ class Recipe(msgspec.Struct, frozen=True):
     photo: str
     model: str
     faces: tuple[FaceEdit, ...] = ()
-    schema: int = 1
+    schema: int = SCHEMA
+
+
+def save_recipe(recipe: Recipe, path: Path, *, overwrite: bool = False) -> None:
+    """Write a recipe as JSON that people can read; atomic. StudioError where it can't be written."""
+    data = msgspec.json.format(msgspec.json.encode(recipe), indent=2)
+    with atomic_write(path, overwrite=overwrite) as file:
+        file.write(data + b"\n")
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe; StudioError says what is wrong with the file."""
+    path = Path(path)
+    advice = "Choose another file."
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise StudioError(f"There is no recipe at {path}.", advice) from None
+    except IsADirectoryError:
+        raise StudioError(f"{path} is a folder.", advice) from None
+    except OSError as error:
+        raise StudioError(f"{path} can't be read: {error.strerror or error}.", advice) from error
+    if len(data) > _LARGEST_FILE:
+        raise StudioError(f"{path.name} is not a recipe.", advice)
+    try:
+        # first the schema: a newer file may have fields of other types
+        if msgspec.json.decode(data, type=_Version).schema > SCHEMA:
+            raise StudioError(
+                f"{path.name} was made by a newer version of the program.", "Install the newer version."
+            )
+        return msgspec.json.decode(data, type=Recipe)
+    except StudioError as error:
+        raise StudioError(f"{path.name}: {error.message}", error.hint) from error
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+        raise StudioError(f"{path.name} is not a valid recipe: {error}.", advice) from error
+
+
+class _Version(msgspec.Struct):
+    schema: int = SCHEMA

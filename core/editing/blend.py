@@ -99,7 +99,7 @@ def _blend_strip(
     import torch
 
     warped = torch.from_numpy(warp_back(layers, frame, strip)).permute(2, 0, 1)
-    photo = torch.from_numpy(np.ascontiguousarray(region)).permute(2, 0, 1).float()
+    photo = torch.from_numpy(region.astype(np.float32)).permute(2, 0, 1)
     weight = torch.from_numpy(_weight(frame, strip))
     change = warped[:3]
     if blend == "resynthesise":
