@@ -16,21 +16,20 @@ import msgspec
 
 from core.cli.photos import make_folder, outputs, photos_of
 from core.cli.plan import (
-    STRONGEST,
     Plan,
     Setting,
     Wanted,
-    check_swaps,
     choose_model,
-    load_recipe,
+    for_model,
     plan,
+    recipe_to_replay,
     swaps_of_settings,
     wanted_of_recipe,
 )
 from core.cli.terminal import DONE, FAILED, UsageError, described, print_error, print_json, progress_bar
 from core.errors import StudioError
 from core.faces.frame import Frame
-from core.recipe import Blend
+from core.recipe import STRONGEST, Blend
 
 SUMMARY = "edit photos and save the results"
 EPILOG = """\
@@ -155,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("say what to change, either with --set or with --recipe.")
     if not arguments.photos and arguments.recipe is None:
         raise UsageError("name a photo, or a folder of photos.")
-    recipe = None if arguments.recipe is None else load_recipe(arguments.recipe)
+    recipe = None if arguments.recipe is None else recipe_to_replay(arguments.recipe)
     named = arguments.photos if recipe is None or arguments.photos else [Path(recipe.photo)]
     photos = photos_of(named)
     out = Path(arguments.out)
@@ -171,7 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
         swaps = swaps_of_settings(arguments.settings, arguments.strength, card)
         wanted = Wanted(swaps, BLENDS[arguments.blend], arguments.face, arguments.frame)
     else:
-        check_swaps(recipe, card)
+        recipe = for_model(recipe, card)
         if arguments.photos:
             wanted = wanted_of_recipe(recipe, arguments.face, arguments.frame)
 

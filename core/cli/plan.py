@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,17 +11,12 @@ import msgspec
 
 from core.cli.terminal import UsageError
 from core.errors import StudioError
-from core.recipe import Blend, FaceEdit, Recipe, Swap
+from core.recipe import Blend, FaceEdit, Recipe, Swap, load_recipe
 
 if TYPE_CHECKING:
-    from core.editing import EditEngine
+    from core.editing import EditEngine, FaceView
     from core.faces.frame import Frame
     from core.model import ModelCard
-
-# of swaps, as `core.recipe` says
-STRONGEST = 1.5
-# of recipes
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -55,21 +49,10 @@ class Plan:
     seen: list[dict[str, str]] = field(default_factory=list)
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe from its JSON file; StudioError says what is wrong with it."""
-    try:
-        recipe = msgspec.json.decode(path.read_bytes(), type=Recipe)
-    except OSError as error:
-        raise StudioError(
-            f"The recipe {path} can't be read: {error.strerror}.", "Choose another file."
-        ) from error
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise StudioError(f"{path} is not a recipe: {error}.", "Choose another file.") from error
-    if recipe.schema > SCHEMA:
-        raise StudioError(
-            f"{path} was saved by a newer version of the program.", "Install the newer version."
-        )
-    if not any(edit.swaps for edit in recipe.faces):
+def recipe_to_replay(path: Path) -> Recipe:
+    """Read a recipe; StudioError if it changes nothing."""
+    recipe = load_recipe(path)
+    if not any(edit.active() for edit in recipe.faces):
         raise StudioError(f"The recipe {path} changes nothing.", "Choose another file.")
     return recipe
 
@@ -106,19 +89,16 @@ def swaps_of_settings(settings: Sequence[Setting], strength: float, card: ModelC
     return tuple(Swap(s.attribute, s.value, strength if s.strength is None else s.strength) for s in settings)
 
 
-def check_swaps(recipe: Recipe, card: ModelCard) -> None:
-    """StudioError if the model can't do what the recipe says."""
+def for_model(recipe: Recipe, card: ModelCard) -> Recipe:
+    """The recipe for another model, which a person chose; StudioError if it lacks an attribute or value."""
     for swap in (swap for edit in recipe.faces for swap in edit.swaps):
         card.attributes[swap.attribute].index(swap.value)
-        if not (math.isfinite(swap.strength) and 0 <= swap.strength <= STRONGEST):
-            raise StudioError(
-                f"The recipe has a strength of {swap.strength}.", f"It must be from 0 to {STRONGEST}."
-            )
+    return msgspec.structs.replace(recipe, model=card.name)
 
 
 def wanted_of_recipe(recipe: Recipe, face: str | int, frame: Frame | None) -> Wanted:
     """What a recipe does to a face, for other photos; StudioError if it does different things to several."""
-    ways = {(edit.swaps, edit.blend) for edit in recipe.faces if edit.swaps}
+    ways = {(edit.active(), edit.blend) for edit in recipe.faces if edit.active()}
     if len(ways) > 1:
         raise StudioError(
             "The recipe edits several faces in different ways and fits its own photo only.",
@@ -130,26 +110,25 @@ def wanted_of_recipe(recipe: Recipe, face: str | int, frame: Frame | None) -> Wa
 
 def plan(engine: EditEngine, card: ModelCard, photo: Path, wanted: Wanted) -> Plan:
     """Look at the photo and say which faces are edited how; StudioError if the wanted face is not there."""
-    opened = engine.open(photo)
-    if wanted.frame is None:
-        faces = list(opened.faces)
-        if not faces:
-            raise StudioError("No face was found.", "Say where it is with --frame.")
-        if isinstance(wanted.face, int) and wanted.face > len(faces):
-            there_are = "There is 1 face" if len(faces) == 1 else f"There are {len(faces)} faces"
-            raise StudioError(f"{there_are}, no face {wanted.face}.", "Choose another with --face.")
-        if wanted.face != "all":
-            number = wanted.face if isinstance(wanted.face, int) else 1
-            faces = [faces[number - 1]]
-    else:
-        left, top, right, bottom = wanted.frame.bounds(opened.width, opened.height)
-        if right <= left or bottom <= top:
-            raise StudioError(
-                "The frame lies outside the photo.", f"The photo has {opened.width} x {opened.height} px."
-            )
+    if wanted.frame is not None:
         faces = [engine.describe(photo, wanted.frame)]
+    else:
+        faces = chosen(engine.open(photo).faces, wanted.face)
     edits = tuple(FaceEdit(view.frame, wanted.swaps, wanted.blend) for view in faces)
     seen = [
         {name: max(values, key=values.__getitem__) for name, values in view.values.items()} for view in faces
     ]
     return Plan(Recipe(str(photo.resolve()), card.name, edits), seen)
+
+
+def chosen(faces: Sequence[FaceView], face: str | int) -> list[FaceView]:
+    """All, the largest or the Nth of the faces, which are the largest first; StudioError if there is none."""
+    if not faces:
+        raise StudioError("No face was found.", "Say where it is with --frame.")
+    if face == "all":
+        return list(faces)
+    number = face if isinstance(face, int) else 1
+    if number > len(faces):
+        there_are = "There is 1 face" if len(faces) == 1 else f"There are {len(faces)} faces"
+        raise StudioError(f"{there_are}, no face {number}.", "Choose another with --face.")
+    return [faces[number - 1]]
