@@ -15,7 +15,7 @@ from core.training import losses
 from core.training.config import TrainConfig
 from core.training.state import TrainState
 
-PERCEPTUAL_LEVELS = 4
+PERCEPTUAL_LEVELS = 3
 Losses = dict[str, torch.Tensor]
 
 
@@ -32,6 +32,17 @@ class Batch:
     labels: torch.Tensor
     code_rows: torch.Tensor
     generator: torch.Generator
+
+    def first(self, count: int) -> Batch:
+        """The first `count` images."""
+        return Batch(
+            self.images[:count],
+            self.seen[:count],
+            self.mask[:count],
+            self.labels[:count],
+            self.code_rows[:count],
+            self.generator,
+        )
 
 
 def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[str, torch.optim.Optimizer]:
@@ -117,24 +128,25 @@ def synthesis_step(config: TrainConfig, state: TrainState, batch: Batch, share: 
         total = total + y.latent_matching * parts["matching"]
     critic = state.discriminator
     adversarial = y.adversarial if critic is not None and share >= y.adversarial_after else 0.0
-    fake = made
+    half = batch.first(len(batch.labels) // 2)  # swaps on half of the images: a second pass is dear
+    fake = made[: len(half.labels)]
     if y.swapping or adversarial:
-        swapped, k, value = _random_swap(state, attributes, batch.generator)
-        fake = nets.generator(torch.cat([swapped.flatten(1), residual], 1))
+        swapped, k, value = _random_swap(state, attributes[: len(half.labels)], batch.generator)
+        fake = nets.generator(torch.cat([swapped.flatten(1), residual[: len(half.labels)]], 1))
     if y.swapping:
-        logits = nets.classifier(torch.where(batch.mask > 0, fake, batch.seen))
-        wanted = batch.labels.clone()  # the other attributes are to stay
+        logits = nets.classifier(torch.where(half.mask > 0, fake, half.seen))
+        wanted = half.labels.clone()  # the other attributes are to stay
         wanted[torch.arange(len(k)), k] = value
         parts["swapping"] = losses.classification(logits, wanted)
         total = total + y.swapping * parts["swapping"]
     if adversarial and critic is not None:
         critic.requires_grad_(False)
-        parts["adversary"] = losses.adversary(critic(_outside(fake, batch)))
+        parts["adversary"] = losses.adversary(critic(_outside(fake, half)))
         critic.requires_grad_(True)
         total = total + adversarial * parts["adversary"]
     _update(state, "networks", total)
     if adversarial and critic is not None:
-        parts["discriminator"] = _discriminator_step(config, state, batch, fake.detach(), step)
+        parts["discriminator"] = _discriminator_step(config, state, half, fake.detach(), step)
     return parts
 
 
