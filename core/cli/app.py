@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from core import __version__
-from core.cli import bench, edit, models, prepare, train
+from core.cli import bench, edit, evaluate, models, prepare, train
 from core.cli.terminal import (
     DONE,
     FAILED,
@@ -32,6 +32,7 @@ COMMANDS: dict[str, ModuleType] = {
     "models": models,
     "prepare": prepare,
     "train": train,
+    "evaluate": evaluate,
     "bench": bench,
 }
 

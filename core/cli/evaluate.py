@@ -1,0 +1,92 @@
+"""Measure what a model is worth, on held-out images of a prepared folder.
+
+Swaps are judged by a classifier that shares nothing with the model: another network, trained on images that
+the model never saw. It is kept beside the images, and made first where there is none, in some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from core.cli.terminal import DONE, print_json
+
+SUMMARY = "measure the quality of a model"
+PER_ATTRIBUTE = {
+    "accuracy": "classified",
+    "swap_success": "swapped",
+    "swap_success_kept_detail": "swapped, keep detail",
+    "swap_preserved": "others unchanged",
+    "leakage": "leakage",
+    "leakage_majority": "majority",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    add = parser.add_argument
+    add("model", type=Path, metavar="MODEL", help="the model's folder")
+    add("--data", type=Path, required=True, metavar="FOLDER", help="images that `prepare` made")
+    add(
+        "--limit", type=int, default=1500, metavar="N", help="at most so many held-out images (default: 1500)"
+    )
+    add(
+        "--judge",
+        type=Path,
+        metavar="FILE",
+        help="the judge (default: judge-SIZE.safetensors beside the images)",
+    )
+    add(
+        "--judge-steps", type=int, default=3000, metavar="N", help="how long to train a judge (default: 3000)"
+    )
+    add("--without-judge", action="store_true", help="leave the swaps out")
+    add("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    add("--write", action="store_true", help="write the numbers into the model's card")
+    add("--json", action="store_true", help="print one JSON object instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print, and write into the card if asked."""
+    import msgspec
+
+    from core.model import Model, save_card
+    from core.training.dataset import Dataset
+    from core.training.evaluate import evaluate
+    from core.training.judge import Judge, train_judge
+
+    model = Model.load(arguments.model, arguments.device)
+    dataset = Dataset.open(arguments.data)
+    judge = None
+    if not arguments.without_judge:
+        size = model.card.image_size
+        file = arguments.judge or arguments.data / f"judge-{size}.safetensors"
+        if file.exists():
+            judge = Judge.load(file)
+        else:
+            judge = train_judge(dataset, size, arguments.judge_steps)
+            judge.save(file)
+    metrics = evaluate(model, dataset, judge, arguments.limit)
+    if arguments.write:
+        save_card(msgspec.structs.replace(model.card, metrics=metrics), arguments.model)
+    if arguments.json:
+        print_json({"model": model.card.name, "metrics": metrics})
+    else:
+        print(table(metrics, [a.name for a in model.card.attributes]))
+    return DONE
+
+
+def table(metrics: dict[str, Any], attributes: list[str]) -> str:
+    """Markdown: shares in percent, an attribute a line, then what is one number for all."""
+    columns = [name for name in PER_ATTRIBUTE if metrics.get(name)]
+    lines = ["| | " + " | ".join(PER_ATTRIBUTE[name] for name in columns) + " |"]
+    lines.append("| --- |" + " ---: |" * len(columns))
+    for attribute in attributes:
+        shares = (metrics[name].get(attribute) for name in columns)
+        cells = ("" if share is None else f"{100 * share:.1f} %" for share in shares)
+        lines.append(f"| {attribute} | " + " | ".join(cells) + " |")
+    lines.append("")
+    for name, value in metrics.items():
+        if isinstance(value, float):
+            lines.append(f"- {name.replace('_', ' ')}: {value:.4g}")
+    return "\n".join(lines)
