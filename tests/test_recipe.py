@@ -71,6 +71,7 @@ def test_any_recipe_comes_back(recipe: Recipe) -> None:
         '{"photo": "a", "model": "b", "faces": [{"frame": {"center_x": 1, "center_y": 1, "side": 0}}]}',
         '{"photo": "a", "model": "b", "faces": [{"frame": {"center_x": 1, "center_y": 1, "side": 5},'
         ' "blend": "mix"}]}',
+        '{"photo": "a", "model": "b", "faces": [{"frame": {"center_x": 1e300, "center_y": 1, "side": 1e308}}]}',
         '{"photo": "a", "model": "b", "schema": 99, "faces": "later"}',
         '{"photo": "a", "model": "b", "faces": [{"frame": {"center_x": 1, "center_y": 1, "side": 5},'
         ' "swaps": [{"attribute": "age", "value": "old", "strength": 7}]}]}',

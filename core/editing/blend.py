@@ -98,16 +98,19 @@ def _blend_strip(
 ) -> np.ndarray:
     import torch
 
-    warped = torch.from_numpy(warp_back(layers, frame, strip)).permute(2, 0, 1)
-    photo = torch.from_numpy(region.astype(np.float32)).permute(2, 0, 1)
+    photo = torch.from_numpy(region.astype(np.int16))
+    change = torch.from_numpy(warp_back(layers, frame, strip)).permute(2, 0, 1)
     weight = torch.from_numpy(_weight(frame, strip))
-    change = warped[:3]
+    if len(change) == 4:
+        weight.mul_(change[3].clamp_(0, 1))
+        change = change[:3]
     if blend == "resynthesise":
-        change = change.clamp_(0, 255).sub_(photo)
-        if len(warped) == 4:
-            weight.mul_(warped[3].clamp_(0, 1))
-    result = photo.addcmul_(change, weight).round_().clamp_(0, 255)
-    return result.to(torch.uint8).permute(1, 2, 0).numpy()
+        change.clamp_(0, 255).sub_(photo.permute(2, 0, 1))
+    # Whole levels: where the change rounds to none, the photo's own value stays. Planes in float, pixels in
+    # int16: mixing the two orders in one step takes twice as long.
+    levels = change.mul_(weight).add_(0.5).floor_().clamp_(-255, 255).to(torch.int16)
+    result = photo.add_(levels.permute(1, 2, 0).contiguous()).clamp_(0, 255)
+    return cast(np.ndarray, result.to(torch.uint8).numpy())
 
 
 def _weight(frame: Frame, bounds: tuple[int, int, int, int]) -> np.ndarray:

@@ -6,6 +6,7 @@ costs one swap, one decode and one blend of one face at preview size.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import CancelledError
@@ -186,9 +187,13 @@ class EditEngine:
 
     def _loaded(self) -> Model:
         if self._model is None:
+            import torch
+
             from core.model import Model, default_model
 
             self._model = Model.load(self._folder or default_model(), self._device)
+            # a core for the window's own thread; threads that wait for a busy core are slower than none
+            torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 2) - 1)))
         return self._model
 
     def _check(self, recipe: Recipe) -> None:

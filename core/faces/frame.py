@@ -26,6 +26,9 @@ CANONICAL_POINTS = np.array(
     [[0.3725, 0.4500], [0.6275, 0.4500], [0.5000, 0.5900], [0.3980, 0.7090], [0.6020, 0.7090]]
 )
 
+# No photo is that large: numbers beyond (and those that are none) come from a broken recipe.
+LARGEST = 1e7
+
 # What networks see where the photo ends.
 OUTSIDE = 128
 
@@ -40,7 +43,7 @@ class Frame(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         numbers = (self.center_x, self.center_y, self.side, self.angle)
-        if not all(math.isfinite(n) for n in numbers) or self.side < 1:
+        if not all(abs(n) <= LARGEST for n in numbers) or self.side < 1:
             raise StudioError("The face frame is not a square in the photo.", "Place the frame again.")
 
     @property
@@ -156,11 +159,18 @@ def warp_back(aligned: np.ndarray, frame: Frame, bounds: tuple[int, int, int, in
     source = torch.from_numpy(np.ascontiguousarray(aligned, np.float32)).permute(2, 0, 1)
     if factor > 1:
         source = torch.nn.functional.interpolate(source[None], scale_factor=factor, mode="bicubic")[0]
-    inverse = np.linalg.inv(np.vstack([frame.matrix, [0, 0, 1]]))[:2] * (size * factor)
-    column, row = np.arange(left, right), np.arange(top, bottom)
-    x = inverse[0, 0] * column[None, :] + inverse[0, 1] * row[:, None] + inverse[0, 2]
-    y = inverse[1, 0] * column[None, :] + inverse[1, 1] * row[:, None] + inverse[1, 2]
-    return _sample(source, x, y).permute(1, 2, 0).numpy()
+    inverse = 2 * np.linalg.inv(np.vstack([frame.matrix, [0, 0, 1]]))
+    # a sum of a row and a column each, in float32: the grid is most of the work otherwise
+    grid = torch.empty((1, bottom - top, right - left, 2), dtype=torch.float32)
+    for axis in (0, 1):
+        across = inverse[axis, 0] * np.arange(left, right) + inverse[axis, 2] - 1
+        down = inverse[axis, 1] * np.arange(top, bottom)
+        torch.add(
+            torch.from_numpy(across.astype(np.float32)),
+            torch.from_numpy(down.astype(np.float32))[:, None],
+            out=grid[0, ..., axis],
+        )
+    return _at(source, grid).permute(1, 2, 0).numpy()
 
 
 def _sample(source: torch.Tensor, x: np.ndarray, y: np.ndarray) -> torch.Tensor:
@@ -171,6 +181,13 @@ def _sample(source: torch.Tensor, x: np.ndarray, y: np.ndarray) -> torch.Tensor:
     grid = torch.empty((1, *x.shape, 2), dtype=torch.float32)
     grid[0, ..., 0] = torch.from_numpy(x * (2.0 / width) - 1.0)
     grid[0, ..., 1] = torch.from_numpy(y * (2.0 / height) - 1.0)
+    return _at(source, grid)
+
+
+def _at(source: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """(C, h, w) bilinear samples at a grid (1, h, w, 2) in -1..1 over `source`, the border repeated."""
+    import torch
+
     return torch.nn.functional.grid_sample(
         source[None], grid, mode="bilinear", padding_mode="border", align_corners=False
     )[0]
