@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -42,7 +43,7 @@ class AttributeSet(msgspec.Struct, frozen=True):
     title: str
     attributes: tuple[Attribute, ...]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Attribute]:
         return iter(self.attributes)
 
     def __len__(self) -> int:
@@ -69,7 +70,9 @@ def load_attribute_set(path: Path) -> AttributeSet:
     except FileNotFoundError:
         raise StudioError(f"There is no attribute set at {path}.", "Choose another file.") from None
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise StudioError(f"{path.name} is not a valid attribute set: {error}.", "Correct the file.") from error
+        raise StudioError(
+            f"{path.name} is not a valid attribute set: {error}.", "Correct the file."
+        ) from error
     names = [a.name for a in found]
     if len(set(names)) != len(names):
         raise StudioError(f"{path.name} names an attribute twice.", "Give each attribute its own name.")

@@ -44,7 +44,9 @@ class ModelCard(msgspec.Struct, frozen=True):
     description: str
     attributes: AttributeSet
     network: NetworkConfig
-    canonical_points: tuple[tuple[float, float], ...] = tuple((float(x), float(y)) for x, y in CANONICAL_POINTS)
+    canonical_points: tuple[tuple[float, float], ...] = tuple(
+        (float(x), float(y)) for x, y in CANONICAL_POINTS
+    )
     licence: str = ""
     sources: tuple[Source, ...] = ()
     limits: tuple[str, ...] = ()
@@ -105,7 +107,9 @@ class Model:
         try:
             raw = (folder / WEIGHTS).read_bytes()
         except OSError as error:
-            raise StudioError(f"The weights of {card.title} can't be read: {error.strerror}.", advice) from error
+            raise StudioError(
+                f"The weights of {card.title} can't be read: {error.strerror}.", advice
+            ) from error
         if card.weights_sha256 and hashlib.sha256(raw).hexdigest() != card.weights_sha256:
             raise StudioError(f"The weights of {card.title} are damaged or changed.", advice)
         networks = Networks(card.network, [len(a.values) for a in card.attributes])
@@ -121,7 +125,8 @@ class Model:
         tensors = {n: t.detach().half().cpu().contiguous() for n, t in self.networks.state_dict().items()}
         raw = save(tensors)
         card = msgspec.structs.replace(self.card, weights_sha256=hashlib.sha256(raw).hexdigest())
-        atomic_write(folder / WEIGHTS, raw)
+        with atomic_write(folder / WEIGHTS, overwrite=True) as file:
+            file.write(raw)
         save_card(card, folder)
         self.card = card
         return card
@@ -130,7 +135,7 @@ class Model:
     def encode(self, images: np.ndarray, inside: np.ndarray | None = None) -> Codes:
         """Codes of (N, S, S, 3) uint8 aligned images.
 
-        `inside` (N, S, S) is false where the photo ends; there the networks see mid grey, as `align` gives it.
+        `inside` (N, S, S) is false where the photo ends; there the networks see the mid grey of `align`.
         """
         if inside is not None:
             images = np.where(inside[..., None], images, np.uint8(128))
@@ -144,7 +149,7 @@ class Model:
 
     @torch.inference_mode()
     def swap(self, codes: Codes, swaps: Sequence[Swap]) -> Codes:
-        """Codes with attributes replaced: each swapped code moves from what it is to the value's embedding by `strength`."""
+        """Codes with attributes replaced: each moves from what it is to the value's embedding, by strength."""
         attributes = codes.attributes.clone()
         for swap in swaps:
             k = self.card.attributes.index(swap.attribute)
@@ -165,17 +170,24 @@ def load_card(folder: Path) -> ModelCard:
     try:
         card = msgspec.json.decode((folder / CARD).read_bytes(), type=ModelCard)
     except OSError:
-        raise StudioError(f"{folder} holds no model: its {CARD} can't be read.", "Choose a model's folder.") from None
+        raise StudioError(
+            f"{folder} holds no model: its {CARD} can't be read.", "Choose a model's folder."
+        ) from None
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise StudioError(f"The card of the model in {folder} is not valid: {error}.", "Choose another model.") from error
+        raise StudioError(
+            f"The card of the model in {folder} is not valid: {error}.", "Choose another model."
+        ) from error
     if card.schema > SCHEMA:
-        raise StudioError(f"{card.title} was made by a newer version of the program.", "Install the newer version.")
+        raise StudioError(
+            f"{card.title} was made by a newer version of the program.", "Install the newer version."
+        )
     return card
 
 
 def save_card(card: ModelCard, folder: Path) -> None:
     """Write the card, readable by people."""
-    atomic_write(folder / CARD, msgspec.json.format(msgspec.json.encode(card), indent=2))
+    with atomic_write(folder / CARD, overwrite=True) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(card), indent=2))
 
 
 def user_models_folder() -> Path:

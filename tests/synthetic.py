@@ -43,13 +43,13 @@ def tiny_config(*overrides: str) -> TrainConfig:
 
 
 def draw_faces(count: int, size: int = 32, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(count, size, size, 3) uint8 drawings and their complete labels (count, K): hair colour, glasses, smile are drawn."""
+    """(count, size, size, 3) uint8 drawings and all labels (count, K); hair colour, glasses, smile show."""
     rng = np.random.default_rng(seed)
     attributes = faces_attributes()
     labels = np.stack([rng.integers(0, len(a.values), count) for a in attributes], 1).astype(np.int8)
     column = {a.name: labels[:, k] for k, a in enumerate(attributes)}
     hair = np.array([[20, 20, 20], [110, 70, 30], [230, 200, 90], [170, 170, 170], [225, 180, 150]])
-    y, x = np.mgrid[0:1:size * 1j, 0:1:size * 1j]
+    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
     images = np.empty((count, size, size, 3), np.uint8)
     for i in range(count):
         picture = np.ones((size, size, 3)) * rng.integers(0, 255, 3)
@@ -67,7 +67,7 @@ def draw_faces(count: int, size: int = 32, seed: int = 0) -> tuple[np.ndarray, n
 
 
 def write_dataset(folder: Path, count: int = 192, size: int = 32, hidden: float = 0.3) -> Path:
-    """A prepared folder of drawings with the share `hidden` of the labels left out; every tenth image held out."""
+    """A prepared folder of drawings without the share `hidden` of the labels; every tenth is held out."""
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = draw_faces(count, size)
     labels[np.random.default_rng(1).random(labels.shape) < hidden] = -1
@@ -77,5 +77,7 @@ def write_dataset(folder: Path, count: int = 192, size: int = 32, hidden: float 
     np.save(folder / "inside.npy", inside)
     np.save(folder / "labels.npy", labels)
     split = [2 if i % 10 == 0 else 1 if i % 10 == 1 else 0 for i in range(count)]
-    write_index(folder, Index(faces_attributes(), ["drawn"], [0] * count, split, licences={"drawn": "public domain"}))
+    write_index(
+        folder, Index(faces_attributes(), ["drawn"], [0] * count, split, licences={"drawn": "public domain"})
+    )
     return folder

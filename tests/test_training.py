@@ -32,7 +32,7 @@ def test_trained_model_saves_and_loads_the_same(tiny_model: Path) -> None:
     codes = model.encode(images)
     decoded = model.decode(codes)
     assert decoded.shape == (3, 32, 32, 3)
-    assert 0 <= decoded.min() and decoded.max() <= 1
+    assert decoded.min() >= 0 and decoded.max() <= 1
     assert all(np.allclose(p.sum(1), 1, atol=1e-5) for p in codes.probabilities)
     again = Model.load(tiny_model, "cpu")
     np.testing.assert_array_equal(again.decode(again.encode(images)), decoded)
@@ -72,7 +72,9 @@ def test_a_damaged_model_is_refused(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_the_classifier_learns_what_is_drawn(tmp_path: Path) -> None:
-    config = tiny_config("warmup.steps=150", "disentanglement.steps=0", "amortisation.steps=0", "synthesis.steps=0")
+    config = tiny_config(
+        "warmup.steps=150", "disentanglement.steps=0", "amortisation.steps=0", "synthesis.steps=0"
+    )
     dataset = Dataset.open(write_dataset(tmp_path / "data", 400))
     model = train(config, dataset.part("train"), Run.start(tmp_path / "run", config), "cpu")
     assert model is not None
@@ -84,7 +86,9 @@ def test_the_classifier_learns_what_is_drawn(tmp_path: Path) -> None:
 
 
 def _gradient_setup(tmp_path: Path, labels: torch.Tensor) -> tuple[TrainState, stages.Losses]:
-    config = tiny_config("disentanglement.classification=0", "disentanglement.entropy=0", "reconstruction.perceptual=0")
+    config = tiny_config(
+        "disentanglement.classification=0", "disentanglement.entropy=0", "reconstruction.perceptual=0"
+    )
     dataset = Dataset.open(write_dataset(tmp_path / "data", 16))
     state = TrainState.fresh(config, [len(a.values) for a in dataset.attributes], 16, torch.device("cpu"))
     state.optimizers = stages.make_optimizers(config, state, "disentanglement")
@@ -209,7 +213,9 @@ def test_a_diverged_run_stops_and_keeps_its_last_checkpoint(tmp_path: Path) -> N
 
 
 def test_a_run_stops_when_asked_and_goes_on(tmp_path: Path) -> None:
-    config = tiny_config("warmup.steps=4", "disentanglement.steps=4", "amortisation.steps=2", "synthesis.steps=2")
+    config = tiny_config(
+        "warmup.steps=4", "disentanglement.steps=4", "amortisation.steps=2", "synthesis.steps=2"
+    )
     dataset = Dataset.open(write_dataset(tmp_path / "data")).part("train")
     run = Run.start(tmp_path / "run", config)
     stop = run.folder / "control" / "stop"

@@ -35,7 +35,7 @@ THRESHOLD = 0.2
 
 @dataclass(frozen=True)
 class Face:
-    """A face: its frame, its five points (5, 2) and the detector's box (left, top, right, bottom), in photo pixels.
+    """A face in photo pixels: its frame, five points (5, 2), the detector's box (left, top, right, bottom).
 
     `score` is the detector's, about 0 (doubtful) to 3 (certain).
     """
@@ -61,7 +61,7 @@ class FaceFinder:
 
     def find(self, srgb: np.ndarray, threshold: float = THRESHOLD) -> tuple[Face, ...]:
         """Every face of an (H, W, 3) uint8 sRGB photo, the largest first; empty if there is none."""
-        faces = []
+        faces: list[Face] = []
         for box, score in self._boxes(srgb, threshold):
             face = self._place(srgb, box, score)
             if face is not None and not any(_same(face.frame, f.frame) for f in faces):
@@ -76,7 +76,9 @@ class FaceFinder:
             unit = self._network(batch)[0].double().numpy()
         return frame.to_photo(unit)
 
-    def _boxes(self, srgb: np.ndarray, threshold: float) -> list[tuple[tuple[float, float, float, float], float]]:
+    def _boxes(
+        self, srgb: np.ndarray, threshold: float
+    ) -> list[tuple[tuple[float, float, float, float], float]]:
         """The detector's boxes in photo pixels with their scores, the most certain first."""
         height, width = srgb.shape[:2]
         longest = max(height, width)
@@ -87,10 +89,13 @@ class FaceFinder:
             image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
         rectangles, scores, _ = self._detector.run(np.asarray(image), 0, threshold)
         found = [
-            (tuple((edge + 0.5) / scale - 0.5 for edge in (r.left(), r.top(), r.right(), r.bottom())), float(score))
+            (
+                tuple((edge + 0.5) / scale - 0.5 for edge in (r.left(), r.top(), r.right(), r.bottom())),
+                float(score),
+            )
             for r, score in zip(rectangles, scores, strict=True)
         ]
-        return sorted(found, key=lambda pair: -pair[1])  # type: ignore[return-value]
+        return sorted(found, key=lambda pair: -pair[1])
 
     def _place(self, srgb: np.ndarray, box: tuple[float, float, float, float], score: float) -> Face | None:
         left, top, right, bottom = box

@@ -59,10 +59,10 @@ class Networks(nn.Module):
                 code_dim, config.style_dim, config.generator_widths, config.mapping_layers
             )
         # about twice the speed of the contiguous layout for convolutions on CPU and tensor cores
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
 
 def build_discriminator(config: NetworkConfig) -> Discriminator:
     """The discriminator for a style model's images."""
     network = Discriminator(config.image_size, config.discriminator_widths)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(memory_format=torch.channels_last)

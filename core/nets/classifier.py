@@ -20,11 +20,12 @@ class AttributeClassifier(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """As the class says."""
         return list(self.head(self.features(images)).split(self.value_counts, dim=1))
 
 
 class ValueEmbeddings(nn.Module):
-    """One learned embedding a value of each attribute, and the soft assignment that mixes them (section 3.2)."""
+    """A learned embedding for each value of each attribute, and the soft assignment that mixes them."""
 
     def __init__(self, value_counts: Sequence[int], dim: int) -> None:
         super().__init__()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from core.nets.layers import SLOPE, DownBlock
-from torch.nn import functional as F  # noqa: N812
 
 
 class Discriminator(nn.Module):
@@ -15,14 +17,13 @@ class Discriminator(nn.Module):
     def __init__(self, image_size: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
-        self.blocks = nn.Sequential(
-            *(DownBlock(a, b, deep=False) for a, b in zip(widths, widths[1:], strict=False))
-        )
+        self.blocks = nn.Sequential(*(DownBlock(a, b, deep=False) for a, b in pairwise(widths)))
         side = image_size >> (len(widths) - 1)
         self.head = nn.Sequential(
             nn.Linear(widths[-1] * side * side, 128), nn.LeakyReLU(SLOPE), nn.Linear(128, 1)
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         x = F.leaky_relu(self.stem(images), SLOPE)
         return self.head(self.blocks(x).flatten(1))[:, 0]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from core.nets.layers import SLOPE, ModulatedConv
 
@@ -19,7 +20,9 @@ class StyleGenerator(nn.Module):
     of an image is in its codes.
     """
 
-    def __init__(self, code_dim: int, style_dim: int, widths: tuple[int, ...], mapping_layers: int = 2) -> None:
+    def __init__(
+        self, code_dim: int, style_dim: int, widths: tuple[int, ...], mapping_layers: int = 2
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for i in range(mapping_layers):
@@ -30,15 +33,16 @@ class StyleGenerator(nn.Module):
         self.mapping = nn.Sequential(*layers)
         self.constant = nn.Parameter(torch.randn(1, widths[0], 4, 4))
         self.first = ModulatedConv(widths[0], widths[0], style_dim)
-        self.rises = nn.ModuleList(ModulatedConv(a, b, style_dim) for a, b in zip(widths, widths[1:], strict=False))
+        self.rises = nn.ModuleList(ModulatedConv(a, b, style_dim) for a, b in pairwise(widths))
         # at the finest resolution one convolution is enough, and it is the dearest
         self.refines = nn.ModuleList(ModulatedConv(b, b, style_dim) for b in widths[1:-1])
         self.to_rgb = nn.ModuleList(nn.Conv2d(b, 3, 1) for b in widths[1:])
         for layer in self.to_rgb:
-            nn.init.normal_(layer.weight, std=0.5 / math.sqrt(layer.weight.shape[1]))  # type: ignore[arg-type, union-attr, index]
+            nn.init.normal_(layer.weight, std=0.5 / math.sqrt(layer.weight.shape[1]))  # type: ignore[arg-type, index]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         style = self.mapping(codes)
         x = self.constant.expand(len(codes), -1, -1, -1).contiguous(memory_format=torch.channels_last)
         x = self.first(x, style)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -20,6 +22,7 @@ class _Block(nn.Module):
         self.norm1 = nn.BatchNorm2d(outputs)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         x = torch.relu(self.norm(self.down(x)))
         return torch.relu(x + self.norm1(self.conv1(x)))
 
@@ -33,9 +36,10 @@ class Landmarker(nn.Module):
     def __init__(self, channels: tuple[int, ...] = (24, 48, 96, 160)) -> None:
         super().__init__()
         widths = (3, *channels)
-        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in zip(widths, channels, strict=False)))
+        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in pairwise(widths)))
         side = INPUT_SIZE // 2 ** len(channels)
         self.head = nn.Linear(channels[-1] * side * side, POINTS * 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         return 0.5 + 0.25 * self.head(self.blocks(x).flatten(1)).reshape(-1, POINTS, 2)

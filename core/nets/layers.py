@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 SLOPE = 0.2
 GAIN = math.sqrt(2.0 / (1.0 + SLOPE**2))
@@ -29,6 +30,7 @@ class ModulatedConv(nn.Module):
         nn.init.ones_(self.affine.bias)
 
     def forward(self, x: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         scale = self.affine(style)
         energy = self.weight.square().sum((2, 3))
         demodulation = torch.rsqrt(scale.square() @ energy.T + 1e-8)
@@ -48,6 +50,7 @@ class DownBlock(nn.Module):
         self.norm2 = nn.GroupNorm(8, outputs) if deep else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         x = F.leaky_relu(self.norm(self.down(x)), SLOPE)
         if self.conv is not None and self.norm2 is not None:
             x = F.leaky_relu(x + self.norm2(self.conv(x)), SLOPE)
@@ -55,7 +58,7 @@ class DownBlock(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Image to a feature vector: (N, C, S, S) in -1..1 to (N, features); `features` is the last width times 16.
+    """Image to a feature vector: (N, C, S, S) in -1..1 to (N, features), 16 times the last width.
 
     One stem convolution at full resolution, then one `DownBlock` for each width but the first, to 4x4.
     """
@@ -65,9 +68,7 @@ class Trunk(nn.Module):
         if image_size >> (len(widths) - 1) != 4:
             raise ValueError(f"{len(widths)} widths do not take {image_size} px to 4 px")
         self.stem = nn.Conv2d(image_channels, widths[0], 3, 1, 1)
-        self.blocks = nn.ModuleList(
-            DownBlock(a, b, deep=i > 0) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
-        )
+        self.blocks = nn.ModuleList(DownBlock(a, b, deep=i > 0) for i, (a, b) in enumerate(pairwise(widths)))
         self.features = widths[-1] * 16
 
     def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -80,4 +81,5 @@ class Trunk(nn.Module):
         return out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         return self.maps(x)[-1].flatten(1)

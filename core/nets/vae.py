@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -13,11 +15,14 @@ class ConvEncoder(nn.Module):
         super().__init__()
         widths = (image_channels, 32, 32, 64, 64)
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             layers += [nn.Conv2d(a, b, 4, 2, 1), nn.ReLU()]
-        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(1024, 256), nn.ReLU(), nn.Linear(256, outputs))
+        self.net = nn.Sequential(
+            *layers, nn.Flatten(), nn.Linear(1024, 256), nn.ReLU(), nn.Linear(256, outputs)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         return self.net(x)
 
 
@@ -29,9 +34,10 @@ class ConvDecoder(nn.Module):
         self.dense = nn.Sequential(nn.Linear(code_dim, 256), nn.ReLU(), nn.Linear(256, 1024), nn.ReLU())
         widths = (64, 64, 32, 32, image_channels)
         layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(widths)):
             layers += [nn.ConvTranspose2d(a, b, 4, 2, 1)] + ([nn.ReLU()] if i < 3 else [nn.Tanh()])
         self.net = nn.Sequential(*layers)
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
         return self.net(self.dense(codes).reshape(-1, 64, 4, 4))

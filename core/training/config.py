@@ -13,11 +13,7 @@ from core.errors import StudioError
 from core.nets.build import NetworkConfig
 
 
-class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
-
-
-class Reconstruction(_Settings):
+class Reconstruction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Weights of the reconstruction loss's terms; `bce` is for images whose pixels are 0 or 1.
 
     `perceptual_file` is a safetensors file of features (see `core.training.perceptual`); empty takes the
@@ -31,7 +27,7 @@ class Reconstruction(_Settings):
     perceptual_file: str = ""
 
 
-class Warmup(_Settings):
+class Warmup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Before stage 1, the classifier alone on the labelled images; 0 steps as in the paper."""
 
     steps: int = 0
@@ -39,7 +35,7 @@ class Warmup(_Settings):
     lr: float = 2e-3
 
 
-class Disentanglement(_Settings):
+class Disentanglement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stage 1: latent optimisation of residual codes, embeddings, classifier and generator (section 3)."""
 
     steps: int = 20_000
@@ -57,7 +53,7 @@ class Disentanglement(_Settings):
     entropy_after: float = 0.1  # share of the stage without the penalty
 
 
-class Amortisation(_Settings):
+class Amortisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stage 2: the residual encoder learns to predict the optimised codes."""
 
     steps: int = 2_000
@@ -65,7 +61,7 @@ class Amortisation(_Settings):
     lr: float = 1e-3
 
 
-class Synthesis(_Settings):
+class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stage 3: encoder and generator together, with latent matching and an optional adversarial loss.
 
     `swapping` is not in the paper: the weight of the classifier's loss on images decoded with one randomly
@@ -85,7 +81,7 @@ class Synthesis(_Settings):
     swapping: float = 0.0
 
 
-class TrainConfig(_Settings):
+class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One training from start to kept model."""
 
     name: str

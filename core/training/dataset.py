@@ -1,7 +1,7 @@
 """Prepared images: a folder of memory-mapped arrays that training and evaluation read.
 
     images.npy  (N, S, S, C) uint8      inside.npy  (N, S, S) bool: false where the photo ended
-    labels.npy  (N, K) int8, -1 unknown  index.json  the attribute set, the splits and where each image came from
+    labels.npy  (N, K) int8, -1 unknown  index.json  the attributes, the splits, the sources
 
 Images are read by row from the map, so memory stays flat however many there are.
 """
@@ -24,7 +24,7 @@ SPLITS = ("train", "judge", "held_out")
 
 
 class Index(msgspec.Struct):
-    """What index.json holds. `split` and `source` are a number an image: positions in SPLITS and `sources`."""
+    """What index.json holds. `split` and `source` hold each image's place in SPLITS and in `sources`."""
 
     attributes: AttributeSet
     sources: list[str]
@@ -60,7 +60,9 @@ class Dataset:
                 f"{folder} holds no prepared images: {error}.", "Run “python main.py prepare” first."
             ) from error
         if len(images) != len(labels) or labels.shape[1] != len(index.attributes):
-            raise StudioError(f"The prepared images in {folder} don't fit their labels.", "Prepare them again.")
+            raise StudioError(
+                f"The prepared images in {folder} don't fit their labels.", "Prepare them again."
+            )
         return cls(folder, index, images, inside, labels, np.arange(len(images)))
 
     def __len__(self) -> int:
@@ -117,7 +119,7 @@ def write_index(folder: Path, index: Index) -> None:
 def balance_weights(labels: np.ndarray, power: float = 0.5) -> np.ndarray:
     """Sampling weights (n,) with mean 1 that favour images with rare values.
 
-    An image's weight is the largest over its known labels of (attribute's mean count / value's count) ** power.
+    The weight is the largest over the known labels of (attribute's mean count / value's count) ** power.
     """
     weights = np.ones(len(labels))
     for k in range(labels.shape[1]):

@@ -12,22 +12,25 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
 from core.attributes import AttributeSet, load_attribute_set
 from core.errors import StudioError
+from core.faces.finder import FaceFinder
 from core.faces.frame import Frame, align
 from core.paths import resources
 from core.training.dataset import Index, write_index
 
 SOURCES = ("celeba", "utkface", "lfw")
 PREPARED_SIZE = 128
-# Repeated border, in shares of the longer side, before the search: tight crops hide the head from the detector.
+# Border repeated before the search, in longer sides: tight crops hide the head from the detector.
 PADDING = {"celeba": 0.25, "utkface": 0.3, "lfw": 0.0}
 LICENCES = {
     "celeba": "CelebA: non-commercial research use",
@@ -54,7 +57,13 @@ def celeba_values(flags: dict[str, str]) -> dict[str, str]:
         "glasses": "glasses" if has("Eyeglasses") else "none",
         "smile": "smiling" if has("Smiling") else "none",
     }
-    hair = {"black": "Black_Hair", "brown": "Brown_Hair", "blond": "Blond_Hair", "grey": "Gray_Hair", "bald": "Bald"}
+    hair = {
+        "black": "Black_Hair",
+        "brown": "Brown_Hair",
+        "blond": "Blond_Hair",
+        "grey": "Gray_Hair",
+        "bald": "Bald",
+    }
     said = [value for value, flag in hair.items() if has(flag)]
     if len(said) == 1 and not has("Wearing_Hat"):
         values["hair_color"] = said[0]
@@ -81,7 +90,9 @@ def read_labels(data: Path) -> dict[str, dict[str, str]]:
             for line in (data / f"lfw_{value}_names.txt").read_text().split():
                 genders[line] = value
     except OSError as error:
-        raise StudioError(f"The labels can't be read: {error}.", "Give the folder of the shared faces.") from error
+        raise StudioError(
+            f"The labels can't be read: {error}.", "Give the folder of the shared faces."
+        ) from error
     for path in sorted((data / "utkface").glob("*.jpg")):
         fields = path.name.split("_")
         values = {}
@@ -111,16 +122,15 @@ def _black_corners(pixels: np.ndarray) -> bool:
     return sum(int(corner.max()) <= 6 for corner in corners) >= 2
 
 
+@cache
+def _own_finder() -> FaceFinder:
+    """This process's finder; one thread each, for there is a process for every core."""
+    torch.set_num_threads(1)
+    return FaceFinder()
+
+
 def _prepare_one(task: tuple[str, str]) -> tuple[np.ndarray, np.ndarray] | str:
     """Aligned picture and inside mask, or why the image is dropped."""
-    from core.faces.finder import FaceFinder
-
-    global _finder
-    if "_finder" not in globals():
-        import torch
-
-        torch.set_num_threads(1)
-        _finder = FaceFinder()
     root, path = task
     source = path.split("/")[0]
     with Image.open(Path(root) / path) as image:
@@ -129,19 +139,26 @@ def _prepare_one(task: tuple[str, str]) -> tuple[np.ndarray, np.ndarray] | str:
         return "black corners"
     pad = round(PADDING[source] * max(pixels.shape[:2]))
     padded = np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
-    faces = _finder.find(padded, threshold=-0.2)
+    faces = _own_finder().find(padded, threshold=-0.2)
     if not faces:
         return "no face found"
     middle = np.array(padded.shape[1::-1]) / 2
-    face = min(faces, key=lambda f: float(np.hypot(f.frame.center_x - middle[0], f.frame.center_y - middle[1])))
+    face = min(
+        faces, key=lambda f: float(np.hypot(f.frame.center_x - middle[0], f.frame.center_y - middle[1]))
+    )
     frame = face.frame
     if max(abs(frame.center_x - middle[0]), abs(frame.center_y - middle[1])) > 0.25 * min(padded.shape[:2]):
         return "face off centre"
-    return align(pixels, Frame(frame.center_x - pad, frame.center_y - pad, frame.side, frame.angle), PREPARED_SIZE)
+    return align(
+        pixels, Frame(frame.center_x - pad, frame.center_y - pad, frame.side, frame.angle), PREPARED_SIZE
+    )
 
 
 def prepare_faces(
-    data: Path, out: Path, attributes: AttributeSet | None = None, limit: int | None = None,
+    data: Path,
+    out: Path,
+    attributes: AttributeSet | None = None,
+    limit: int | None = None,
     report: Callable[[str], None] = print,
 ) -> Index:
     """Write a prepared folder of the shared faces to `out`; `limit` takes every n-th image, for a try."""
@@ -151,7 +168,9 @@ def prepare_faces(
     if limit:
         paths = paths[:: max(1, len(paths) // limit)]
     if not paths:
-        raise StudioError(f"There are no shared faces in {data}.", "Give the folder with celeba, utkface and lfw.")
+        raise StudioError(
+            f"There are no shared faces in {data}.", "Give the folder with celeba, utkface and lfw."
+        )
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.json").unlink(missing_ok=True)
     shape = (len(paths), PREPARED_SIZE, PREPARED_SIZE)
@@ -174,7 +193,9 @@ def prepare_faces(
             images[len(kept)], inside[len(kept)] = result
             kept.append(path)
     for name, array in (("images", images), ("inside", inside)):
-        final = np.lib.format.open_memmap(out / f"{name}.npy", "w+", array.dtype, (len(kept), *array.shape[1:]))
+        final = np.lib.format.open_memmap(
+            out / f"{name}.npy", "w+", array.dtype, (len(kept), *array.shape[1:])
+        )
         for start in range(0, len(kept), 1024):
             final[start : min(start + 1024, len(kept))] = array[start : min(start + 1024, len(kept))]
         final.flush()

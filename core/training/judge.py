@@ -41,6 +41,7 @@ class JudgeNetwork(nn.Module):
         self.head = nn.Linear(width * 4, sum(value_counts))
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """As the class says."""
         maps = self.maps(images)
         # quarters, not one mean: hair is above, a beard below
         pooled = nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
@@ -58,7 +59,9 @@ class Judge:
         """(N, K) int64: the value it sees of each attribute in (N, S, S, 3) uint8 images."""
         rows = []
         for start in range(0, len(images), 256):
-            logits = self.network(to_tensor(images[start : start + 256]).contiguous(memory_format=torch.channels_last))
+            logits = self.network(
+                to_tensor(images[start : start + 256]).contiguous(memory_format=torch.channels_last)
+            )
             rows.append(torch.stack([v.argmax(1) for v in logits], 1).numpy())
         return np.concatenate(rows)
 
@@ -79,7 +82,7 @@ class Judge:
                 network.load_state_dict({name: archive.get_tensor(name) for name in archive.keys()})  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
             raise StudioError(f"{path} holds no judge: {error}.", "Train one: evaluate makes it.") from error
-        return cls(network.to(memory_format=torch.channels_last), header["size"])  # type: ignore[call-overload]
+        return cls(network.to(memory_format=torch.channels_last), header["size"])
 
 
 def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 64, seed: int = 4242) -> Judge:
@@ -89,7 +92,7 @@ def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 64, seed: 
         raise StudioError("There are no images for a judge of the swaps.", "Prepare the images again.")
     torch.manual_seed(seed)
     network = JudgeNetwork([len(a.values) for a in dataset.attributes])
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.15)
     labels = part.label_array()
@@ -101,12 +104,14 @@ def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 64, seed: 
         images, _ = part.batch(positions, size)
         mirrored = torch.from_numpy(rng.random(batch) < 0.5)[:, None, None, None]
         images = torch.where(mirrored, images.flip(3), images)
-        # shifted by up to three pixels and blurred at times: generated images are smooth, and that must not matter
+        # shifted by up to three pixels and blurred at times: that generated images are smooth must not matter
         dx, dy = rng.integers(-3, 4, 2)
         images = images.roll((int(dy), int(dx)), (2, 3))
         if rng.random() < 0.5:
             images = nn.functional.avg_pool2d(images, 3, 1, 1)
-        loss = losses.classification(network(images.contiguous(memory_format=torch.channels_last)), torch.from_numpy(labels[positions]))
+        loss = losses.classification(
+            network(images.contiguous(memory_format=torch.channels_last)), torch.from_numpy(labels[positions])
+        )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -5,7 +5,7 @@ used by the program itself) is the teacher: its points on the shared faces are s
 Step 2: the student sees each face through random similarity transforms and learns the points.
 
     python -m core.training.landmarker --data ../shared/data --collect points.npz
-    python -m core.training.landmarker --data ../shared/data --points points.npz --out resources/landmarker.safetensors
+    python -m core.training.landmarker --data ../shared/data --points points.npz --out LANDMARKER
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import argparse
 import importlib.util
 import math
 import time
+from functools import cache
 from multiprocessing import Pool
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,17 +34,18 @@ CACHE_SCALE = 1.75  # the cached crop's side in frame sides: room for the random
 SOURCES = {"celeba": (3, 24), "utkface": (1, 60), "lfw": (2, 0)}
 
 
-def _teach(path: str) -> tuple[str, np.ndarray, np.ndarray] | None:
+@cache
+def _teacher() -> tuple[Any, Any]:
     import dlib
 
-    global _teacher
-    try:
-        detector, predictor = _teacher
-    except NameError:
-        spec = importlib.util.find_spec("face_recognition_models")
-        assert spec is not None and spec.origin is not None
-        model = Path(spec.origin).parent / "models" / "shape_predictor_68_face_landmarks.dat"
-        detector, predictor = _teacher = dlib.get_frontal_face_detector(), dlib.shape_predictor(str(model))
+    spec = importlib.util.find_spec("face_recognition_models")
+    assert spec is not None and spec.origin is not None, "pip install face_recognition_models"
+    model = Path(spec.origin).parent / "models" / "shape_predictor_68_face_landmarks.dat"
+    return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(model))
+
+
+def _teach(path: str) -> tuple[str, np.ndarray, np.ndarray] | None:
+    detector, predictor = _teacher()
     folder = next(s for s in SOURCES if f"/{s}/" in path)
     scale, pad = SOURCES[folder]
     with Image.open(path) as image:
@@ -87,11 +90,15 @@ def cache(data: Path, points: Path, limit: int) -> tuple[torch.Tensor, torch.Ten
         frame = Frame(near.center_x, near.center_y, near.side * CACHE_SCALE, near.angle)
         with Image.open(data / stored["path"][i]) as image:
             crops[row] = align(np.asarray(image.convert("RGB")), frame, CACHE_SIZE)[0]
-        targets[row] = (np.c_[five, np.ones(5)] @ np.linalg.inv(np.vstack([frame.matrix, [0, 0, 1]])).T)[:, :2]
+        targets[row] = (np.c_[five, np.ones(5)] @ np.linalg.inv(np.vstack([frame.matrix, [0, 0, 1]])).T)[
+            :, :2
+        ]
     return torch.from_numpy(crops).permute(0, 3, 1, 2), torch.from_numpy(targets)
 
 
-def augment(crops: torch.Tensor, points: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def augment(
+    crops: torch.Tensor, points: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Random similarity, mirror, light and occlusion: (N, 3, 64, 64) in -1..1 and (N, 5, 2)."""
     n = len(crops)
 
@@ -117,7 +124,9 @@ def augment(crops: torch.Tensor, points: torch.Tensor, generator: torch.Generato
     x = x * uniform(0.6, 1.3, 1, 1, 1) + uniform(-0.3, 0.3, 3, 1, 1)
     row = torch.arange(INPUT_SIZE)
     top, left, size = uniform(-10, 64, 1), uniform(-10, 64, 1), uniform(0, 22, 1)
-    covered = ((row >= top) & (row < top + size))[:, None, :, None] & ((row >= left) & (row < left + size))[:, None, None]
+    covered = ((row >= top) & (row < top + size))[:, None, :, None] & ((row >= left) & (row < left + size))[
+        :, None, None
+    ]
     covered &= (torch.rand(n, generator=generator) < 0.5)[:, None, None, None]
     x = torch.where(covered, uniform(-1, 1, 3, 1, 1), x)
     return x.clamp(-1.2, 1.2), moved
@@ -128,7 +137,7 @@ def train(crops: torch.Tensor, points: torch.Tensor, steps: int, out: Path) -> N
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
     held = len(crops) // 20
-    network = Landmarker().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = Landmarker().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps, pct_start=0.1)
     started = time.monotonic()
@@ -136,7 +145,9 @@ def train(crops: torch.Tensor, points: torch.Tensor, steps: int, out: Path) -> N
         rows = torch.randint(held, len(crops), (128,), generator=generator)
         x, target = augment(crops[rows], points[rows], generator)
         network.train()
-        loss = nn.functional.smooth_l1_loss(network(x.to(memory_format=torch.channels_last)), target, beta=0.01)
+        loss = nn.functional.smooth_l1_loss(
+            network(x.to(memory_format=torch.channels_last)), target, beta=0.01
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -156,7 +167,9 @@ def train(crops: torch.Tensor, points: torch.Tensor, steps: int, out: Path) -> N
 
 def main() -> None:
     """Command line of this module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="the folder with celeba, utkface and lfw")
     parser.add_argument("--collect", type=Path, help="store the teacher's points here and stop")
     parser.add_argument("--points", type=Path, help="the stored points")

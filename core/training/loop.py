@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int, dict[str, float]], None]
 def train(
     config: TrainConfig, dataset: Dataset, run: Run, device: str = "auto", progress: Progress | None = None
 ) -> Model | None:
-    """Train until the last stage is done, or until asked to stop (then None); resumes from the run's checkpoint.
+    """Train to the end, or until asked to stop (then None); goes on from the run's checkpoint.
 
     StudioError if a loss is no longer a number: the last checkpoint is from before that.
     """
@@ -134,7 +134,9 @@ class _Trainer:
                 numbers = {key: float(value.detach()) for key, value in parts.items()}
                 self._check(name, numbers)
                 rate = seen / (time.monotonic() - started)
-                self.run.event("step", stage=name, step=state.step, images_per_second=round(rate, 2), **numbers)
+                self.run.event(
+                    "step", stage=name, step=state.step, images_per_second=round(rate, 2), **numbers
+                )
                 if progress:
                     progress(name, state.step, total, {**numbers, "images/s": rate})
             if state.step % self.config.sample_every == 0 and name in ("disentanglement", "synthesis"):
@@ -205,18 +207,22 @@ class _Trainer:
         )
 
     def _epoch_rows(self, name: str, step: int, size: int) -> np.ndarray:
-        """Rows of residual codes: every one once in each epoch, in a new order; short epochs repeat within a batch."""
+        """Rows of residual codes: every one once in each epoch, in a new order each time."""
         count = len(self.coded)
         places = np.arange(step * size, (step + 1) * size)
         rows = np.empty(size, np.int64)
         for epoch in np.unique(places // count):
-            order = np.random.default_rng([self.config.seed, 100 + STAGES.index(name), int(epoch)]).permutation(count)
+            order = np.random.default_rng(
+                [self.config.seed, 100 + STAGES.index(name), int(epoch)]
+            ).permutation(count)
             here = places // count == epoch
             rows[here] = order[places[here] % count]
         return rows
 
-    def _with_border(self, images: torch.Tensor, mask: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """Some images lose the border that another image of the batch lacks, so that it tells nothing of the source."""
+    def _with_border(
+        self, images: torch.Tensor, mask: torch.Tensor, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Some images lose the border that another lacks, so that it tells nothing of the source."""
         if not self.config.border:
             return images
         other = mask[torch.from_numpy(rng.permutation(len(images)))]
@@ -234,7 +240,9 @@ class _Trainer:
 
     def model(self) -> Model:
         """The averaged networks as a model."""
-        names = {self.dataset.index.sources[s] for s in np.asarray(self.dataset.index.source)[self.dataset.rows]}
+        names = {
+            self.dataset.index.sources[s] for s in np.asarray(self.dataset.index.source)[self.dataset.rows]
+        }
         sources = tuple(self._source(name) for name in sorted(names))
         card = ModelCard(
             name=self.config.name,
@@ -258,7 +266,9 @@ class _Trainer:
         index = self.dataset.index
         rows = self.dataset.rows[np.asarray(index.source)[self.dataset.rows] == index.sources.index(name)]
         known = (self.dataset.labels[rows] >= 0).sum(0)
-        labels = ", ".join(f"{a.title.lower()} {n}" for a, n in zip(index.attributes, known, strict=True) if n)
+        labels = ", ".join(
+            f"{a.title.lower()} {n}" for a, n in zip(index.attributes, known, strict=True) if n
+        )
         return Source(name, len(rows), labels or "none", index.licences.get(name, ""))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 
 def masked_mean(error: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -32,10 +32,12 @@ def reconstruction(
 def perceptual(
     made: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor], mask: torch.Tensor
 ) -> torch.Tensor:
-    """Mean absolute difference of feature maps of unit length over channels (Zhang et al. 2018), inside the mask."""
+    """Mean absolute difference of feature maps of unit length (Zhang et al. 2018), inside the mask."""
     total = mask.new_zeros(())
     for a, b in zip(made, wanted, strict=True):
-        small = F.adaptive_avg_pool2d(mask, a.shape[2:]).floor() if a.shape[2] != mask.shape[2] else mask
+        small = (
+            F.adaptive_avg_pool2d(mask, tuple(a.shape[2:])).floor() if a.shape[2] != mask.shape[2] else mask
+        )
         unit_a, unit_b = F.normalize(a, dim=1, eps=1e-4), F.normalize(b, dim=1, eps=1e-4)
         total = total + masked_mean((unit_a - unit_b).abs() * a.shape[1] ** 0.5, small)
     return total / max(1, len(made))
@@ -73,6 +75,6 @@ def adversary(fake: torch.Tensor) -> torch.Tensor:
 
 
 def gradient_penalty(real_logits: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """R1: squared gradient of the discriminator at real images (Mescheder et al. 2018); `real` needs gradients."""
+    """R1: squared gradient at real images (Mescheder et al. 2018); `real` needs gradients."""
     (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()

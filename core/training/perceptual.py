@@ -32,6 +32,7 @@ def load_features(path: Path) -> Trunk:
         trunk.load_state_dict(tensors)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise StudioError(
-            f"{path} holds no perceptual features: {error}.", "Name another file in reconstruction.perceptual_file."
+            f"{path} holds no perceptual features: {error}.",
+            "Name another file in reconstruction.perceptual_file.",
         ) from error
-    return trunk.to(memory_format=torch.channels_last).requires_grad_(False).eval()  # type: ignore[call-overload]
+    return trunk.to(memory_format=torch.channels_last).requires_grad_(False).eval()

@@ -1,7 +1,7 @@
 """A run: the folder of one training. Everything in it is written whole or not at all.
 
-    config.json     settings        events.jsonl  one JSON object a line: what happened, with numbers
-    checkpoints/    last, all that is needed to go on      samples/  pictures      control/  requests to the run
+config.json     settings        events.jsonl  one JSON object a line: what happened, with numbers
+checkpoints/    last, all that is needed to go on      samples/  pictures      control/  requests to the run
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Run:
         try:
             config = msgspec.json.decode((folder / "config.json").read_bytes(), type=TrainConfig)
         except (OSError, msgspec.MsgspecError) as error:
-            raise StudioError(f"{folder} holds no run that can go on: {error}.", "Start a new one.") from error
+            raise StudioError(
+                f"{folder} holds no run that can go on: {error}.", "Start a new one."
+            ) from error
         return cls(folder), config
 
     def event(self, kind: str, **numbers: Any) -> None:
@@ -65,7 +67,9 @@ class Run:
                 f"The disk has too little space for a checkpoint of {size / 2**20:.0f} MB.",
                 "Free some space and resume the run: the checkpoint before is kept.",
             )
-        raw = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"state": json.dumps(state)})
+        raw = save(
+            {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"state": json.dumps(state)}
+        )
         with atomic_write(self.checkpoint_file, overwrite=True) as file:
             file.write(raw)
 
@@ -78,7 +82,9 @@ class Run:
                 names = archive.keys()
                 return {n: archive.get_tensor(n) for n in names}, json.loads(archive.metadata()["state"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise StudioError(f"The checkpoint of {self.folder} is damaged: {error}.", "Start a new run.") from error
+            raise StudioError(
+                f"The checkpoint of {self.folder} is damaged: {error}.", "Start a new run."
+            ) from error
 
     def save_sample(self, name: str, picture: np.ndarray) -> Path:
         """Write an (H, W, 3) uint8 picture as PNG to samples/."""

@@ -24,7 +24,9 @@ def sample_grid(model: Model, dataset: Dataset, residuals: torch.Tensor | None =
         codes = Codes(residuals, codes.attributes, codes.probabilities)
     columns = [pixels, _bytes(model.decode(codes))]
     for attribute in model.card.attributes:
-        columns += [_bytes(model.decode(model.swap(codes, [Swap(attribute.name, v.name)]))) for v in attribute.values]
+        columns += [
+            _bytes(model.decode(model.swap(codes, [Swap(attribute.name, v.name)]))) for v in attribute.values
+        ]
     return np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
 
 

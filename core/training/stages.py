@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from core.nets.classifier import AttributeClassifier
 from core.nets.layers import Trunk
@@ -21,7 +21,7 @@ Losses = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (N, C, S, S) in -1..1, `seen` by the classifier and the encoder, mask (N, 1, S, S), labels (N, K).
+    """Images (N, C, S, S) in -1..1, what is `seen` by the encoders, mask (N, 1, S, S), labels (N, K).
 
     `seen` may lack a border that `images` has. `code_rows` (N,) are rows of the residual codes, -1 for none.
     """
@@ -49,8 +49,12 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
     """The optimisers of a stage; every parameter group keeps its full rate as `base_lr` for the schedule."""
     nets = state.networks
 
-    def adam(*groups: tuple[nn.Module, float], betas: tuple[float, float] = (0.5, 0.99)) -> torch.optim.Optimizer:
-        return torch.optim.Adam([{"params": list(m.parameters()), "lr": lr, "base_lr": lr} for m, lr in groups], betas=betas)
+    def adam(
+        *groups: tuple[nn.Module, float], betas: tuple[float, float] = (0.5, 0.99)
+    ) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            [{"params": list(m.parameters()), "lr": lr, "base_lr": lr} for m, lr in groups], betas=betas
+        )
 
     if stage == "warmup":
         decayed = torch.optim.AdamW(nets.classifier.parameters(), lr=config.warmup.lr, weight_decay=0.02)
@@ -61,7 +65,9 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
         sparse = torch.optim.SparseAdam(state.residuals.parameters(), lr=s.lr_residual, betas=(0.5, 0.99))
         sparse.param_groups[0]["base_lr"] = s.lr_residual
         dense = adam(
-            (nets.generator, s.lr_generator), (nets.embeddings, s.lr_embeddings), (nets.classifier, s.lr_classifier)
+            (nets.generator, s.lr_generator),
+            (nets.embeddings, s.lr_embeddings),
+            (nets.classifier, s.lr_classifier),
         )
         return {"networks": dense, "residuals": sparse}
     if stage == "amortisation":
@@ -94,7 +100,11 @@ def disentanglement_step(config: TrainConfig, state: TrainState, batch: Batch, s
     parts["classification"] = losses.classification(logits, batch.labels)
     parts["entropy"] = losses.entropy(logits, batch.labels)
     parts["decay"] = residual.square().sum(1).mean()
-    total = parts["reconstruction"] + s.classification * parts["classification"] + s.residual_decay * parts["decay"]
+    total = (
+        parts["reconstruction"]
+        + s.classification * parts["classification"]
+        + s.residual_decay * parts["decay"]
+    )
     if share >= s.entropy_after:
         total = total + s.entropy * parts["entropy"]
     _update(state, ("networks", "residuals"), total)

@@ -31,7 +31,9 @@ class TrainState:
     step: int = 0
 
     @classmethod
-    def fresh(cls, config: TrainConfig, value_counts: list[int], images: int, device: torch.device) -> TrainState:
+    def fresh(
+        cls, config: TrainConfig, value_counts: list[int], images: int, device: torch.device
+    ) -> TrainState:
         """Networks drawn from the seed."""
         torch.manual_seed(config.seed)
         networks = Networks(config.network, value_counts).to(device)
@@ -88,7 +90,8 @@ class TrainState:
     def update_average(self, decay: float, step: int) -> None:
         """Exponential moving average of all networks, with a start that follows quickly."""
         decay = min(decay, (1 + step) / (10 + step))
-        own = list(self.networks.parameters())
-        torch._foreach_lerp_(list(self.average.parameters()), own, 1 - decay)
+        means: list[torch.Tensor] = list(self.average.parameters())
+        own: list[torch.Tensor] = list(self.networks.parameters())
+        torch._foreach_lerp_(means, own, 1 - decay)
         for mean, buffer in zip(self.average.buffers(), self.networks.buffers(), strict=True):
             mean.copy_(buffer)
