@@ -149,7 +149,7 @@ class Model:
 
     @torch.inference_mode()
     def swap(self, codes: Codes, swaps: Sequence[Swap]) -> Codes:
-        """Codes with attributes replaced: each moves from what it is to the value's embedding, by strength."""
+        """Codes with attributes replaced: each moves from what it is to the value's embedding."""
         attributes = codes.attributes.clone()
         for swap in swaps:
             k = self.card.attributes.index(swap.attribute)
