@@ -77,7 +77,7 @@ def collect(data: Path, out: Path) -> None:
     print(f"{len(found)} of {len(paths)} faces")
 
 
-def cache(data: Path, points: Path, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
+def cache_crops(data: Path, points: Path, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Wide upright crops (N, 3, 112, 112) uint8 and their points (N, 5, 2) in the crop's unit square."""
     with np.load(points) as archive:
         stored = {name: archive[name] for name in ("path", "pts")}
@@ -181,7 +181,7 @@ def main() -> None:
         collect(args.data, args.collect)
         return
     print(f"canonical points {CANONICAL_POINTS.tolist()}")
-    train(*cache(args.data, args.points, args.limit), args.steps, args.out)
+    train(*cache_crops(args.data, args.points, args.limit), args.steps, args.out)
 
 
 if __name__ == "__main__":

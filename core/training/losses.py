@@ -35,9 +35,8 @@ def perceptual(
     """Mean absolute difference of feature maps of unit length (Zhang et al. 2018), inside the mask."""
     total = mask.new_zeros(())
     for a, b in zip(made, wanted, strict=True):
-        small = (
-            F.adaptive_avg_pool2d(mask, tuple(a.shape[2:])).floor() if a.shape[2] != mask.shape[2] else mask
-        )
+        side = a.shape[2]
+        small = mask if side == mask.shape[2] else F.adaptive_avg_pool2d(mask, side).floor()
         unit_a, unit_b = F.normalize(a, dim=1, eps=1e-4), F.normalize(b, dim=1, eps=1e-4)
         total = total + masked_mean((unit_a - unit_b).abs() * a.shape[1] ** 0.5, small)
     return total / max(1, len(made))
