@@ -66,7 +66,7 @@ def test_aligning_and_warping_back_gives_a_smooth_photo_again(frame: Frame) -> N
     inner = np.zeros((64, 64, 1), np.float32)
     inner[6:-6, 6:-6] = 1
     weight = warp_back(inner, frame, bounds)[..., 0] > 0.99
-    # a pixel of the aligned picture is side / 64 of the photo: the ramp must come back within a fraction of it
+    # an aligned pixel is side / 64 of the photo: the ramp must come back within a fraction of it
     tolerance = 1.0 + 0.3 * frame.side / 64
     assert np.abs(back - photo[top:bottom, left:right])[weight].max(initial=0) < tolerance
 
