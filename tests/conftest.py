@@ -6,7 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# machines are shared: no example may fail for taking long
+settings.register_profile("studio", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("studio")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 
