@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from PIL import Image
 from core import __version__
 from core.cli import app
 from core.images import open_photo
+from core.model import load_card
 from main import main
 from tests.synthetic import TINY, write_dataset
 
@@ -320,6 +322,24 @@ def test_bench_measures_every_step(run: Edit, tiny_model: Path, astronaut: Path)
     assert all(times[step].keys() == {"first", "median", "p95", "runs"} for step in list(times)[1:])
     code, said, err = run("bench", "edit", *steps)
     assert (code, err) == (0, "") and "swap and decode" in said
+
+
+def test_evaluate_measures_and_writes_the_card(run: Edit, tiny_model: Path, tmp_path: Path) -> None:
+    data, model = write_dataset(tmp_path / "data"), tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    evaluate = ("evaluate", model, "--data", data, "--device", "cpu", "--judge-steps", "20")
+    code, said, err = run(*evaluate, "--write", "--json")
+    assert (code, err) == (0, "")
+    metrics = json.loads(said)["metrics"]
+    assert set(metrics["swap_success"]) == {a.name for a in load_card(model).attributes}
+    assert load_card(model).metrics == metrics
+    assert load_card(tiny_model).metrics == {}
+    judge = (data / "judge-32.safetensors").stat().st_mtime_ns
+    code, said, err = run(*evaluate)
+    assert (code, err) == (0, "")
+    assert said.startswith("| | classified | swapped |") and "| hair_color | " in said
+    assert (data / "judge-32.safetensors").stat().st_mtime_ns == judge
+    assert "swapped" not in run(*evaluate, "--without-judge")[1]
 
 
 @pytest.mark.slow

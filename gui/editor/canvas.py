@@ -21,7 +21,7 @@ from gui.editor.viewport import Viewport
 from gui.theme import Theme
 
 MODES = ("split", "side_by_side", "single")
-GAP = 2.0
+GAP = 2
 
 
 class Canvas(QWidget):
@@ -158,13 +158,13 @@ class Canvas(QWidget):
         """The area of before (0) or after (1); the same one unless they are side by side."""
         if self.mode != "side_by_side" or self.tool is not None or self.holding:
             return QRectF(self.rect())
-        half = (self.width() - GAP) / 2
+        half = (self.width() - GAP) // 2  # both of one size, on whole pixels
         return QRectF(index * (half + GAP), 0, half, self.height())
 
     def _pane_size(self) -> QSizeF:
         if self.mode != "side_by_side":
             return QSizeF(self.size())
-        return QSizeF((self.width() - GAP) / 2, self.height())
+        return QSizeF((self.width() - GAP) // 2, self.height())
 
     def _local(self, point: QPointF) -> QPointF:
         """A point of the widget in its pane's coordinates."""
@@ -240,7 +240,9 @@ class Canvas(QWidget):
             if self.holding or self.mode == "single" or self.tool is not None:
                 if index == 0:
                     continue
-                layer, clip = picture.before if self.holding else picture.after, pane
+                # a frame is placed on the face as it is, not as edited through the frame before
+                before = self.holding or self.tool is not None
+                layer, clip = picture.before if before else picture.after, pane
             else:
                 layer, clip = (picture.before, picture.after)[index], pane
                 if self.mode == "split":
@@ -260,7 +262,7 @@ class Canvas(QWidget):
             painter.restore()
         if self.mode == "side_by_side" and self._pane(1).x() > 0:
             painter.fillRect(
-                QRectF(self._pane(1).x() - GAP, 0, GAP, self.height()), self._theme.tokens.window
+                QRectF(self._pane(1).x() - GAP, 0, GAP + 1, self.height()), self._theme.tokens.window
             )
 
     def _paint_faces(self, painter: QPainter, accent: QColor) -> None:

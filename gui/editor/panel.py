@@ -23,7 +23,7 @@ from gui.editor.state import EditorState
 from gui.theme import Theme
 from gui.widgets.elided_label import ElidedButton, ElidedLabel
 
-WIDTH = 316
+WIDTH = 324
 BLENDS = (
     ("keep_detail", "Keep detail", "Add the change to the photo: skin, hair and background stay sharp"),
     (
@@ -70,6 +70,9 @@ class Panel(QWidget):
         self.reset.setProperty("flat", True)
         self.reset.setToolTip("Leave this face as in the photo (Ctrl+R)")
         self.reset.clicked.connect(self._state.reset_face)
+        policy = self.reset.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # the heading stays where it is
+        self.reset.setSizePolicy(policy)
         self.faces = FaceStrip()
         self.faces.face_wanted.connect(self._state.choose_face)
         row = QHBoxLayout()

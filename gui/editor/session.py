@@ -71,7 +71,7 @@ class Session(QObject):
         self._engine: EditEngine | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pump: asyncio.Task[Any] | None = None
-        self._asked = 0  # the newest request
+        self.asked = 0  # number of the newest request
         self._shown = 0  # the newest request whose answer is on the canvas
         self._photos = 0  # counts photos asked for, so that an answer for an earlier one is known
         self._photo_shown = 0
@@ -180,7 +180,7 @@ class Session(QObject):
             return False
         if mine != self._photos:
             return False
-        self._shown = self._asked  # what was rendered for the photo before is of no use now
+        self._shown = self.asked  # what was rendered for the photo before is of no use now
         self._looking.clear()
         self._screen, self._pictures = SCREEN, {SCREEN: picture}
         self._photo_shown = mine
@@ -229,20 +229,20 @@ class Session(QObject):
         At most one request is with the worker. The newest one that came meanwhile follows, so that a drag is
         seen while it goes on; all between are skipped.
         """
-        self._asked += 1
+        self.asked += 1
         if not edits.changes(self._state.recipe):
-            self._show(self._asked, self._present_screen(), ())
+            self._show(self.asked, self._present_screen(), ())
         elif self._pump is None or self._pump.done():
             self._pump = self.start(self._render())
-        return self._asked
+        return self.asked
 
     def _present_screen(self) -> int:
         """The resolution to render at: the wanted one, as soon as its picture is there."""
         return self._screen if self._screen in self._pictures else SCREEN
 
     async def _render(self) -> None:
-        while self._shown < self._asked and self._state.recipe is not None:
-            number, photo, screen = self._asked, self._photo_shown, self._present_screen()
+        while self._shown < self.asked and self._state.recipe is not None:
+            number, photo, screen = self.asked, self._photo_shown, self._present_screen()
             try:
                 patches = await self._run(_rendering(number, self._state.recipe, screen), lane="render")
             except asyncio.CancelledError:
@@ -266,7 +266,7 @@ class Session(QObject):
     @property
     def up_to_date(self) -> bool:
         """Whether the newest request's answer is on the canvas and nothing else is under way."""
-        return self._shown == self._asked and not self._busy
+        return self._shown == self.asked and not self._busy
 
     async def _look(self, frame: Frame) -> None:
         """Let the model look at a frame that a person placed."""

@@ -181,6 +181,7 @@ class EditorView(QWidget):
         """`split`, `side_by_side` or `single`, remembered."""
         self.canvas.set_mode(mode)
         self.settings.set("editor/compare", mode)
+        self.changed.emit()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """B shows before while it is held; Escape closes a message."""

@@ -31,7 +31,7 @@ class DropArea(QWidget):
         self._card.setObjectName("dropCard")
         self._picture = QLabel()
         self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.sentence = QLabel("Drop a photo here to change what it shows: hair, beard, glasses, age.")
+        self.sentence = QLabel("Drop a photo here to change what it shows.")
         self.sentence.setWordWrap(True)
         self.sentence.setAlignment(Qt.AlignmentFlag.AlignCenter)
         font = self.sentence.font()
@@ -79,7 +79,7 @@ class DropArea(QWidget):
         self._recent_title.setVisible(bool(shown))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Wrap the sentence to the card, which Qt does not do for a card that is only as large as it must be."""
+        """Wrap the sentence: Qt does not, in a card that is only as large as it must be."""
         super().resizeEvent(event)
         width = max(160, min(WIDTH, self.width() - 130))
         self.sentence.setFixedSize(width, self.sentence.heightForWidth(width))
