@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from core.editing.blend import feather_mask
-from core.metrics.probe import leakage
-from core.metrics.swaps import swap_outcome
+from core.metrics.probe import probe
+from core.metrics.swaps import swap_score
 from core.model import Codes, Model
 from core.recipe import Swap
 from core.training.dataset import Dataset
@@ -27,10 +26,10 @@ def evaluate(
 
     - `accuracy`: the classifier's, on labelled images, per attribute.
     - `reconstruction_psnr`: dB inside the photo, decoded against original.
-    - `leakage`: accuracy of a logistic regression from residual codes to each attribute, learned on codes of
-      training images, and `leakage_majority`, the share of the most frequent value among the same images.
-    - with a judge: `swap_success` and `swap_preserved` on decoded swaps, and `swap_success_kept_detail`
-      on what *keep detail* shows at the model's resolution.
+    - `leakage`: accuracy of a logistic regression from residual codes to each attribute, cross-checked on a
+      fifth of the same images, and `leakage_majority`, what guessing the commonest value gets right there.
+    - with a judge: `swap_success` and `swap_preserved` on decoded swaps, and both `..._kept_detail` on what
+      *keep detail* shows at the model's resolution.
     """
     held = _sample(dataset.part("held_out"), limit, seed)
     images, inside = pixels_of(held, model.card.image_size)
@@ -48,19 +47,9 @@ def evaluate(
     error = ((decoded - images / 255.0) ** 2).mean(-1)
     per_image = (error * inside).sum((1, 2)) / inside.sum((1, 2)).clip(1)
     metrics["reconstruction_psnr"] = float(np.mean(-10 * np.log10(per_image.clip(1e-8))))
-    train = _sample(dataset.part("train"), 3 * limit, seed)
-    train_codes = encode_all(model, pixels_of(train, model.card.image_size)[0])
-    found, majority = {}, {}
-    for k, name in enumerate(names):
-        probe = leakage(
-            train_codes.residual.cpu().numpy(),
-            train.label_array()[:, k],
-            codes.residual.cpu().numpy(),
-            labels[:, k],
-        )
-        if probe is not None:
-            found[name], majority[name] = probe.accuracy, probe.majority
-    metrics["leakage"], metrics["leakage_majority"] = found, majority
+    probes = probe(codes.residual.cpu().numpy(), labels, names, seed=seed)
+    metrics["leakage"] = {p.name: p.accuracy.share for p in probes}
+    metrics["leakage_majority"] = {p.name: p.majority for p in probes}
     if judge is not None:
         metrics |= _judge_swaps(model, judge, images, codes, decoded)
     return metrics
@@ -69,36 +58,29 @@ def evaluate(
 def _judge_swaps(
     model: Model, judge: Judge, images: np.ndarray, codes: Codes, decoded: np.ndarray
 ) -> Metrics:
-    """Every image is swapped to every value of every attribute that the judge doesn't see in it already."""
+    """Every image is swapped to every value of every attribute that the judge does not see already."""
+    names = [a.name for a in model.card.attributes]
     before, before_kept = judge.values(_bytes(decoded)), judge.values(images)
     mask = feather_mask(model.card.image_size)[None, ..., None]
-    results: dict[str, dict[str, float]] = {
-        "swap_success": {},
-        "swap_preserved": {},
-        "swap_success_kept_detail": {},
-    }
+    success, preserved, kept_success, kept_preserved = {}, {}, {}, {}
     for k, attribute in enumerate(model.card.attributes):
-        decoded_outcomes, kept_outcomes = [], []
+        targets, after, after_kept = [], [], []
         for v, value in enumerate(attribute.values):
             edited = decode_all(model, model.swap(codes, [Swap(attribute.name, value.name)]))
-            target = np.full(len(images), v)
-            decoded_outcomes.append((judge.values(_bytes(edited)), target, before))
-            kept = (images / 255.0 + mask * (edited - decoded)).clip(0, 1)
-            kept_outcomes.append((judge.values(_bytes(kept)), target, before_kept))
-        outcome = swap_outcome(*_joined(decoded_outcomes), attribute=k)
-        results["swap_success"][attribute.name] = outcome.success
-        results["swap_preserved"][attribute.name] = outcome.preserved
-        results["swap_success_kept_detail"][attribute.name] = swap_outcome(
-            *_joined(kept_outcomes), attribute=k
-        ).success
-    return dict(results)
-
-
-def _joined(
-    parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    after, target, before = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return after, target, before
+            targets.append(np.full(len(images), v))
+            after.append(judge.values(_bytes(edited)))
+            after_kept.append(judge.values(_bytes((images / 255.0 + mask * (edited - decoded)).clip(0, 1))))
+        repeats, target = len(attribute.values), np.concatenate(targets)
+        score = swap_score(np.tile(before, (repeats, 1)), np.concatenate(after), k, target, names)
+        kept = swap_score(np.tile(before_kept, (repeats, 1)), np.concatenate(after_kept), k, target, names)
+        success[attribute.name], preserved[attribute.name] = score.success.share, score.preservation
+        kept_success[attribute.name], kept_preserved[attribute.name] = kept.success.share, kept.preservation
+    return {
+        "swap_success": success,
+        "swap_preserved": preserved,
+        "swap_success_kept_detail": kept_success,
+        "swap_preserved_kept_detail": kept_preserved,
+    }
 
 
 def pixels_of(dataset: Dataset, size: int) -> tuple[np.ndarray, np.ndarray]:

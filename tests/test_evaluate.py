@@ -1,0 +1,79 @@
+"""Evaluation and its judge, on drawings whose labels are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import StudioError
+from core.model import Model
+from core.training.dataset import Dataset
+from core.training.evaluate import evaluate
+from core.training.judge import Judge, train_judge
+from core.training.perceptual import load_features, save_features
+from tests.synthetic import draw_faces, write_dataset
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("judged") / "data"
+    return Dataset.open(write_dataset(folder, 1200, hidden=0.0))
+
+
+@pytest.fixture(scope="module")
+def judge(data: Dataset) -> Judge:
+    return train_judge(data, 32, 120, batch=32)
+
+
+def test_the_judge_sees_what_is_drawn(judge: Judge, data: Dataset) -> None:
+    images, labels = draw_faces(200, 32, seed=11)
+    seen = judge.values(images)
+    for name in ("hair_color", "glasses"):
+        k = data.attributes.index(name)
+        assert (seen[:, k] == labels[:, k]).mean() > 0.9
+
+
+def test_a_saved_judge_judges_the_same(judge: Judge, tmp_path: Path) -> None:
+    judge.save(tmp_path / "judge.safetensors")
+    images, _ = draw_faces(20, 32, seed=12)
+    again = Judge.load(tmp_path / "judge.safetensors")
+    np.testing.assert_array_equal(again.values(images), judge.values(images))
+    (tmp_path / "broken.safetensors").write_bytes(b"no judge")
+    with pytest.raises(StudioError, match="holds no judge"):
+        Judge.load(tmp_path / "broken.safetensors")
+
+
+def test_evaluation_measures_shares_of_held_out_images(tiny_model: Path, judge: Judge, data: Dataset) -> None:
+    model = Model.load(tiny_model, "cpu")
+    metrics = evaluate(model, data, judge, limit=60)
+    names = {a.name for a in model.card.attributes}
+    assert metrics["images"] == 60
+    for key in ("accuracy", "swap_success", "swap_preserved", "swap_success_kept_detail"):
+        shares = metrics[key]
+        assert isinstance(shares, dict) and set(shares) == names
+        assert all(0 <= share <= 1 for share in shares.values())
+    # the classifier has seen such drawings; the reconstruction is at least better than a black picture
+    accuracy, psnr = metrics["accuracy"], metrics["reconstruction_psnr"]
+    assert isinstance(accuracy, dict) and accuracy["hair_color"] > 0.5
+    assert isinstance(psnr, float) and psnr > 8
+    assert evaluate(model, data, None, limit=60).keys().isdisjoint({"swap_success"})
+
+
+def test_perceptual_features_come_back_from_their_file(tiny_model: Path, tmp_path: Path) -> None:
+    import torch
+
+    from core.nets.layers import Trunk
+
+    model = Model.load(tiny_model, "cpu")
+    trunk = model.networks.classifier.features
+    assert isinstance(trunk, Trunk)
+    save_features(trunk, model.card.network.classifier_widths, 32, tmp_path / "features.safetensors")
+    again = load_features(tmp_path / "features.safetensors")
+    images = torch.randn(2, 3, 32, 32)
+    for a, b in zip(trunk.maps(images), again.maps(images), strict=True):
+        assert torch.allclose(a, b, atol=1e-2)
+    (tmp_path / "none.safetensors").write_bytes(b"\0" * 40)
+    with pytest.raises(StudioError, match="no perceptual features"):
+        load_features(tmp_path / "none.safetensors")
