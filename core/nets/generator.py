@@ -17,8 +17,8 @@ class StyleGenerator(nn.Module):
 
     The concatenated codes go through a small mapping network to one style, which modulates every
     convolution of the synthesis network (Karras et al. 2020). Its 4 px start is a linear function of the
-    codes, not a learned constant: in a few thousand steps, layout learned through styles alone stays a
-    blur. No noise inputs: all of an image is in its codes.
+    codes, not a learned constant, so that layout need not pass through the styles. No noise inputs: all of
+    an image is in its codes.
     """
 
     def __init__(
