@@ -1,0 +1,110 @@
+"""Probes: what a simple classifier reads from codes.
+
+Leakage is what logistic regression reads of an attribute from the residual code, which should be no more
+than a guess; the same probe says how informative codes are of factors that they should hold. ZeroDIM
+reports its leakage so, after Gabbay & Hoshen, "Demystifying inter-class disentanglement", ICLR 2020. A linear
+probe sees linear traces only: `core.metrics.dcor` sees any.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.metrics.groups import sample
+from core.metrics.intervals import Share, wilson
+from core.metrics.sap import balanced_accuracy
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the probe of one attribute reads. Shares are of the test samples.
+
+    `accuracy` has its 95 % interval; `majority` is the share that always guessing the commonest value of
+    the training samples gets right, and `chance` 1 / values; `above_guess` is accuracy minus majority, which
+    is 0 in expectation where there is no leakage, and may be a little below.
+    """
+
+    name: str
+    accuracy: Share
+    train_accuracy: float
+    balanced_accuracy: float
+    majority: float
+    chance: float
+    count: int
+
+    @property
+    def above_guess(self) -> float:
+        """Accuracy minus majority."""
+        return self.accuracy.share - self.majority
+
+
+def probe(
+    codes: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str] | None = None,
+    *,
+    most: int | None = 20_000,
+    test_share: float = 0.2,
+    seed: int = 0,
+) -> tuple[Probe, ...]:
+    """One probe for each column of `labels` (N, K), -1 where unknown, from `codes` (N, d) or (N, K, D).
+
+    Codes are standardised by the training samples. Attributes of which fewer than two values are known
+    in the training samples are left out. ValueError where shapes don't fit.
+    """
+    x = np.asarray(codes, dtype=np.float64).reshape(len(codes), -1)
+    labels = np.asarray(labels).reshape(len(labels), -1)
+    names = [str(k) for k in range(labels.shape[1])] if names is None else list(names)
+    if len(x) != len(labels) or len(names) != labels.shape[1]:
+        raise ValueError(f"Codes {x.shape}, labels {labels.shape} and {len(names)} names don't fit.")
+    return tuple(
+        found
+        for k, name in enumerate(names)
+        if (found := _probe_one(x, labels[:, k], name, most, test_share, seed)) is not None
+    )
+
+
+def _probe_one(
+    x: np.ndarray, labels: np.ndarray, name: str, most: int | None, test_share: float, seed: int
+) -> Probe | None:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    known = np.flatnonzero(labels >= 0)
+    known = known[sample(len(known), most, seed)]
+    test, train = _stratified(labels[known], test_share)
+    test, train = known[test], known[train]
+    values, counts = np.unique(labels[train], return_counts=True)
+    if len(values) < 2 or not len(test):
+        return None
+    mean, spread = x[train].mean(axis=0), x[train].std(axis=0)
+    scale = np.where(spread > 0, spread, 1)
+    with warnings.catch_warnings():
+        # 1000 steps on standardised codes: what is left to gain then is far below the interval
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = LogisticRegression(max_iter=1000).fit((x[train] - mean) / scale, labels[train])
+    predicted = model.predict((x[test] - mean) / scale)
+    return Probe(
+        name=name,
+        accuracy=wilson(int((predicted == labels[test]).sum()), len(test)),
+        train_accuracy=float(model.score((x[train] - mean) / scale, labels[train])),
+        balanced_accuracy=balanced_accuracy(predicted, labels[test]),
+        majority=float((labels[test] == values[counts.argmax()]).mean()),
+        chance=1 / len(values),
+        count=len(known),
+    )
+
+
+def _stratified(labels: np.ndarray, test_share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of test and training samples: `test_share` of every value (samples are in random order)."""
+    test = [
+        of_value[: round(len(of_value) * test_share)]
+        for of_value in (np.flatnonzero(labels == value) for value in np.unique(labels))
+    ]
+    chosen = np.zeros(len(labels), dtype=bool)
+    chosen[np.concatenate(test) if test else []] = True
+    return np.flatnonzero(chosen), np.flatnonzero(~chosen)
