@@ -183,7 +183,9 @@ def prepare_faces(
     tasks = [(str(data), path) for path in paths]
     with get_context("spawn").Pool(os.cpu_count()) as pool:
         results = pool.imap(_prepare_one, tasks, chunksize=32)
-        for path, result in zip(paths, tqdm(results, total=len(paths), unit="img", disable=None), strict=True):
+        for path, result in zip(
+            paths, tqdm(results, total=len(paths), unit="img", disable=None), strict=True
+        ):
             if isinstance(result, str):
                 dropped[f"{path.split('/')[0]}: {result}"] += 1
                 continue
