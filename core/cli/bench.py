@@ -35,6 +35,12 @@ STEPS = {
     "save": "save as JPEG",
     "screen": "changed control to after picture at screen size",
 }
+# what `gui.editor.stall_probe` measures
+WINDOW = {
+    "stall": "event loop's stall while sliders are dragged",
+    "single": "changed control to painted picture",
+    "drag": "the same while sliders are dragged",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -194,6 +200,7 @@ def print_table(result: dict[str, Any]) -> None:
         cells = (f"{row[key]:8.1f}" if key in row else " " * 8 for key in ("first", "median", "p95"))
         print(f"{title:<{width}}  {'  '.join(cells)}".rstrip())
     if "stalls" in result:
-        print("\nwindow's event loop while sliders are dragged")
-        for name, value in result["stalls"].items():
-            print(f"  {name.replace('_', ' '):<{width - 2}}  {value:8.1f}")
+        stalls, columns = result["stalls"], ("p50", "p95", "p99", "max")
+        print(f"\n{'window, milliseconds':<{width}}  " + "  ".join(f"{column:>8}" for column in columns))
+        for name, title in WINDOW.items():
+            print(f"{title:<{width}}  " + "  ".join(f"{stalls[f'{name}_{c}']:8.1f}" for c in columns))
