@@ -34,7 +34,6 @@ def application() -> QApplication:
     QCoreApplication.setApplicationName(APPLICATION)
     found = QApplication.instance()
     app = found if isinstance(found, QApplication) else QApplication(sys.argv[:1])
-    app.setApplicationDisplayName("")
     app.setDesktopFileName("zerodim-studio")
     app.setWindowIcon(icons.app_icon())
     # the window says itself when it has closed; Qt would stop the loop under what is still to be put away

@@ -54,13 +54,16 @@ class MainWindow(QMainWindow):
         self._make_status_bar()
         theme.changed.connect(self._colour)
         self.editor.changed.connect(self._update)
+        self.editor.state.photo_changed.connect(self._show_photo)
         self.editor.session.activity_changed.connect(self._show_activity)
+        self.editor.opened.connect(self._show_recent)
         self.editor.session.failed.connect(self._show_recent)
         self.editor.canvas.view_changed.connect(self._show_zoom)
         self.fault.connect(self.editor.session.tell)
         self._restore()
         self._colour()
         self._update()
+        self._show_photo()
 
     # what actions do
 
@@ -220,21 +223,18 @@ class MainWindow(QMainWindow):
         by_name["boxes"].setChecked(self.editor.canvas.boxes)
         by_name[self.editor.canvas.mode].setChecked(True)
         by_name[f"theme_{self._theme.choice}"].setChecked(True)
-        self._show_photo()
+        self.setWindowModified(state.unsaved)
 
     def _show_photo(self) -> None:
         photo = self.editor.state.photo
         self.about_photo.setVisible(photo is not None)
         for widget in self._zoom_buttons:
             widget.setVisible(photo is not None)
-        self.setWindowModified(self.editor.state.unsaved)
         if photo is None:
-            self.setWindowTitle(TITLE)
             return
         self.setWindowTitle(f"{photo.path.name}[*] – {TITLE}")
         self.about_photo.setText(f"{photo.width} × {photo.height}")
         self._show_zoom()
-        self._show_recent()
 
     def _show_zoom(self) -> None:
         self.zoom.setText(f"{self.editor.canvas.viewport.zoom * 100:.0f} %")
@@ -301,8 +301,8 @@ class MainWindow(QMainWindow):
     async def _leave(self) -> None:
         session = self.editor.session
         try:
+            await session.saved()
             if await self.editor.files.may_leave():
-                await session.saved()
                 self._leaving = True
                 self.close()
         finally:

@@ -29,6 +29,7 @@ class AttributeRow(QFrame):
         self.attribute = attribute
         self._theme = theme
         self._titles = {value.name: value.title for value in attribute.values}
+        self._seen: Mapping[str, float] | None = {}
         name = attribute.title
         self.title = ElidedLabel(name)
         self.title.setProperty("role", "title")
@@ -119,6 +120,9 @@ class AttributeRow(QFrame):
 
     def show_detected(self, probabilities: Mapping[str, float] | None) -> None:
         """Show what the model sees in the photo: a probability for each value; None while it looks."""
+        if probabilities is self._seen:  # every move of a slider comes by here
+            return
+        self._seen = probabilities
         if not probabilities:
             self.detected.setText("…" if probabilities is None else "")
             self.detected.set_tip("")

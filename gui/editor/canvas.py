@@ -59,8 +59,8 @@ class Canvas(QWidget):
     def set_picture(self, picture: Picture | None, keep_view: bool = False) -> None:
         """Show another photo, or the same at another resolution with `keep_view`."""
         self.picture = picture
-        self.end_tool()
         if picture is not None and not keep_view:
+            self.end_tool()
             self.viewport = Viewport(picture.size, self._pane_size(), self.devicePixelRatioF())
             self.viewport.fit()
             self.split = 0.5
@@ -140,29 +140,34 @@ class Canvas(QWidget):
     def begin_tool(self, tool: FrameTool) -> None:
         """Let a person place a frame."""
         self.tool = tool
+        self.viewport.resize(self._pane_size(), self.devicePixelRatioF())
         self.setFocus(Qt.FocusReason.OtherFocusReason)
-        self.update()
+        self._changed()
         self.frame_changed.emit()
 
     def end_tool(self) -> None:
         """Put the tool away."""
         if self.tool is not None:
             self.tool = None
+            self.viewport.resize(self._pane_size(), self.devicePixelRatioF())
             self.unsetCursor()
-            self.update()
+            self._changed()
             self.frame_changed.emit()
 
     # where things are
 
+    def _two_panes(self) -> bool:
+        return self.mode == "side_by_side" and self.tool is None
+
     def _pane(self, index: int) -> QRectF:
         """The area of before (0) or after (1); the same one unless they are side by side."""
-        if self.mode != "side_by_side" or self.tool is not None or self.holding:
+        if not self._two_panes():
             return QRectF(self.rect())
         half = (self.width() - GAP) // 2  # both of one size, on whole pixels
         return QRectF(index * (half + GAP), 0, half, self.height())
 
     def _pane_size(self) -> QSizeF:
-        if self.mode != "side_by_side":
+        if not self._two_panes():
             return QSizeF(self.size())
         return QSizeF((self.width() - GAP) // 2, self.height())
 
@@ -220,7 +225,7 @@ class Canvas(QWidget):
         if ratio != self.viewport.ratio:
             self.viewport.resize(self._pane_size(), ratio)
         self._paint_photos(painter, exposed, ground, ratio)
-        accent = QColor(self._theme.tokens.accent)
+        accent = QColor(overlay.MARK)
         if self.tool is not None:
             self.tool.paint(painter, self.viewport, QRectF(self.rect()), accent)
         else:
@@ -238,7 +243,7 @@ class Canvas(QWidget):
         for index in (0, 1):
             pane = self._pane(index)
             if self.holding or self.mode == "single" or self.tool is not None:
-                if index == 0:
+                if index == 0 and not self._two_panes():
                     continue
                 # a frame is placed on the face as it is, not as edited through the frame before
                 before = self.holding or self.tool is not None
@@ -260,7 +265,7 @@ class Canvas(QWidget):
                 painter.fillRect(rect, ground)
             layer.draw(painter, shown, part, ratio)
             painter.restore()
-        if self.mode == "side_by_side" and self._pane(1).x() > 0:
+        if self._two_panes():
             painter.fillRect(
                 QRectF(self._pane(1).x() - GAP, 0, GAP + 1, self.height()), self._theme.tokens.window
             )
@@ -288,7 +293,7 @@ class Canvas(QWidget):
                 overlay.draw_tag(painter, "After", QPointF(self.width() - 12, 12), right=True)
             overlay.draw_split(painter, x, self.height(), self._hot_split or self._drag == "split", accent)
         if self._ring:
-            painter.setPen(QPen(accent, 2))
+            painter.setPen(QPen(QColor(self._theme.tokens.accent), 2))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(QRectF(self.rect()).adjusted(1, 1, -1, -1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QMimeData, QStandardPaths
@@ -24,8 +25,17 @@ RECIPES = "Recipes (*.json)"
 class EditorFiles:
     """Open and save for one editor, with the questions that belong to it."""
 
-    def __init__(self, window: QWidget, state: EditorState, session: Session, settings: Settings) -> None:
+    def __init__(
+        self,
+        window: QWidget,
+        state: EditorState,
+        session: Session,
+        settings: Settings,
+        opened: Callable[[], None],
+    ) -> None:
+        """`opened` is called when another photo is among the recent ones."""
         self._window, self._state, self._session, self._settings = window, state, session, settings
+        self._opened = opened
 
     # open
 
@@ -42,6 +52,7 @@ class EditorFiles:
         if not await self._session.open(path, recipe):
             return False
         self._settings.add_recent(path.absolute())
+        self._opened()
         return True
 
     async def may_leave(self) -> bool:

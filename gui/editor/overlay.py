@@ -11,6 +11,8 @@ from core.faces.frame import Frame
 from gui.editor.viewport import Viewport
 
 GRIP = 15.0
+# of the chosen face and of handles: light, since photos are darker than windows, whatever the theme
+MARK = "#8BA5FF"
 
 
 def polygon(frame: Frame, view: Viewport, inset: float = 0.12) -> QPolygonF:

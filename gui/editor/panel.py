@@ -171,7 +171,7 @@ class Panel(QWidget):
             row.setVisible(ready)
             if face is not None:
                 row.show_swap(edits.swap_of(face, name))
-                row.show_detected(state.view.values.get(name, {}) if state.view is not None else None)
+                row.show_detected(state.view.values.get(name) if state.view is not None else None)
         self.foot.setVisible(ready)
         self.reset.setVisible(ready)
         self.reset.setEnabled(face is not None and bool(face.swaps))

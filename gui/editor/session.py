@@ -46,7 +46,9 @@ class Activity:
 def make_engine(model: Path | None) -> EditEngine:
     """The engine for a model's folder, the starter model if None. Imports torch: only for the worker."""
     from core.editing import EditEngine
+    from core.preload import preload_torch
 
+    preload_torch()
     return EditEngine(model)
 
 
@@ -286,7 +288,7 @@ class Session(QObject):
 
     async def save(self, out: Path, *, overwrite: bool, quality: int = 95) -> bool:
         """Write the edited photo at full resolution; true if it was saved."""
-        recipe, position = self._state.recipe, self._state.undo.index()
+        recipe = self._state.recipe
         if recipe is None:
             return False
         self.saving += 1
@@ -302,7 +304,7 @@ class Session(QObject):
             return False
         finally:
             self.saving -= 1
-        if self._state.undo.index() == position:  # else there are edits newer than the file
+        if self._state.recipe == recipe:  # else there are edits newer than the file
             self._state.undo.setClean()
         return True
 

@@ -69,8 +69,8 @@ class EditorState(QObject):
 
     @property
     def unsaved(self) -> bool:
-        """Whether there are edits that no file has."""
-        return self.recipe is not None and not self.undo.isClean()
+        """Whether there are edits that no file has; a frame without a change is none."""
+        return not self.undo.isClean() and edits.changes(self.recipe)
 
     def unseen(self) -> list[Frame]:
         """Frames that the model has not looked at."""

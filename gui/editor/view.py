@@ -29,6 +29,7 @@ class EditorView(QWidget):
     """The editor. `changed` is emitted when what can be done now may have changed."""
 
     changed = Signal()
+    opened = Signal()  # a photo was opened, and is among the recent ones
 
     def __init__(self, theme: Theme, settings: Settings, worker: Worker, model: Path | None) -> None:
         super().__init__()
@@ -36,7 +37,7 @@ class EditorView(QWidget):
         self.settings = settings
         self.state = EditorState(self)
         self.session = Session(self.state, worker, model, parent=self)
-        self.files = EditorFiles(self, self.state, self.session, settings)
+        self.files = EditorFiles(self, self.state, self.session, settings, self.opened.emit)
         self.messages = MessageBar(theme)
         self.drop_area = DropArea(theme)
         self.canvas = CompareView(theme)

@@ -202,10 +202,14 @@ def test_place_a_frame_by_hand_where_no_face_was_found(drive, no_face):
         assert changed.any()
         assert not changed[~inside(wanted, *changed.shape)].any()
 
+        hands.key(Qt.Key.Key_2, canvas)
+        half = canvas.viewport.view.width()
         hands.trigger("adjust_frame")
+        assert canvas.viewport.view.width() > 1.9 * half, "one large pane to place it in"
         hands.key(Qt.Key.Key_Up, canvas)
         hands.key(Qt.Key.Key_Escape, canvas)
         assert hands.state.face.frame == wanted, "Escape leaves it"
+        assert canvas.viewport.view.width() == half
         hands.trigger("undo")
         hands.trigger("undo")
         assert hands.state.recipe.faces == ()

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 from PySide6.QtCore import QSettings, Qt
 
+from core.errors import StudioError
 from core.recipe import load_recipe
 from gui.editor import files
+from gui.editor.stall_probe import measure
 from gui.widgets import asking
 from tests.gui.hands import Hands, inside
 
@@ -170,12 +172,18 @@ class Spy:
         return None
 sys.meta_path.insert(0, Spy())
 import main
+from core import preload
 from gui import app
 from functools import partial
+ahead = []
+real = preload.preload_torch
+preload.preload_torch = lambda: ahead.append(real())
 async def scenario(window):
     assert "torch" not in sys.modules, "the window waited for torch"
     await window.editor.session.load()
     assert window.editor.panel.rows
+    if sys.platform == "linux":
+        assert ahead == [True], "torch's libraries were loaded without Python's lock"
 app.run = partial(app.run, scenario=scenario)
 assert main.main(["--model", sys.argv[1]]) == 0
 assert seen and set(seen) == {"worker-gpu"}, seen
@@ -195,3 +203,14 @@ def test_torch_is_imported_on_the_worker_only(tiny_model, tmp_path):
         check=False,
     )
     assert done.stdout.strip() == "worker only", done.stderr
+
+
+def test_the_stall_probe_measures_the_real_window(astronaut, tiny_model):
+    found = measure(astronaut, tiny_model, seconds=0.6)
+    for name in ("single", "stall", "drag"):
+        assert found[f"{name}_count"] >= 2
+        assert (
+            0 <= found[f"{name}_p50"] <= found[f"{name}_p95"] <= found[f"{name}_p99"] <= found[f"{name}_max"]
+        )
+    with pytest.raises(StudioError):
+        measure(astronaut.with_name("gone.png"), tiny_model, seconds=0.1)
