@@ -88,7 +88,7 @@ class _Probe(QObject):
         """One change at a time."""
         self._late = []
         end, i = time.perf_counter() + seconds, 0
-        while time.perf_counter() < end:
+        while time.perf_counter() < end or not self._late:
             self._move(rows[i % len(rows)], (i * 37) % 150 + 1)
             await self._settled()
             # past the caches of the last change, as a person's next one comes later
@@ -150,9 +150,9 @@ async def _until(true: Callable[[], bool]) -> None:
 
 def _percentiles(name: str, values: list[float]) -> dict[str, float]:
     """Median, 95th and 99th percentile, largest, and how many."""
-    if len(values) < 2:
-        return {f"{name}_count": len(values)}
-    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    if not values:
+        raise StudioError("There was no time to measure anything.", "Measure for longer.")
+    cuts = statistics.quantiles(values, n=100, method="inclusive") if len(values) > 1 else values * 99
     return {
         f"{name}_p50": round(cuts[49], 2),
         f"{name}_p95": round(cuts[94], 2),
