@@ -141,6 +141,9 @@ class Canvas(QWidget):
         """Let a person place a frame."""
         self.tool = tool
         self.viewport.resize(self._pane_size(), self.devicePixelRatioF())
+        seen = QRectF(self.rect())
+        if not all(seen.contains(self.viewport.to_screen(corner)) for corner in tool.corners()):
+            self.viewport.fit()  # else its handles could not be reached
         self.setFocus(Qt.FocusReason.OtherFocusReason)
         self._changed()
         self.frame_changed.emit()
