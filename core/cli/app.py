@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from core import __version__
-from core.cli import bench, edit, evaluate, models, prepare, train
+from core.cli import bench, benchmark, edit, evaluate, models, prepare, train
 from core.cli.terminal import (
     DONE,
     FAILED,
@@ -33,6 +33,7 @@ COMMANDS: dict[str, ModuleType] = {
     "prepare": prepare,
     "train": train,
     "evaluate": evaluate,
+    "benchmark": benchmark,
     "bench": bench,
 }
 

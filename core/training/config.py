@@ -16,8 +16,8 @@ from core.nets.build import NetworkConfig
 class Reconstruction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Weights of the reconstruction loss's terms; `bce` is for images whose pixels are 0 or 1.
 
-    `perceptual_file` is a safetensors file of features (see `core.training.perceptual`); empty takes the
-    warmed-up classifier's own first layers.
+    `perceptual_file` is a file of features (see `core.training.perceptual`), or `vgg16` for torchvision's
+    weights where torch keeps them on this machine; empty takes the warmed-up classifier's own first layers.
     """
 
     l1: float = 1.0
@@ -81,14 +81,33 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     swapping: float = 0.0
 
 
+class BenchmarkData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The images of a benchmark to train on; `name` is empty in presets for other images.
+
+    `attributes` are the factors with labels, `labels` of each; the others are for the residual. Numbers
+    larger than the benchmark are errors.
+    """
+
+    name: str = ""
+    attributes: tuple[str, ...] = ()
+    images: int = 20_000
+    labels: int = 1_000
+    held_out: int = 5_000
+
+
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One training from start to kept model."""
+    """One training from start to kept model.
+
+    `attributes` names the attribute set that the preset is made for: one in `resources/attributes`, or
+    the benchmark. What is trained are the attributes of the prepared images.
+    """
 
     name: str
     title: str
     description: str = ""
     attributes: str = "faces"
     seed: int = 0
+    benchmark: BenchmarkData = BenchmarkData()
     network: NetworkConfig = NetworkConfig()
     reconstruction: Reconstruction = Reconstruction()
     warmup: Warmup = Warmup()

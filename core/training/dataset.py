@@ -1,13 +1,15 @@
 """Prepared images: a folder of memory-mapped arrays that training and evaluation read.
 
     images.npy  (N, S, S, C) uint8      inside.npy  (N, S, S) bool: false where the photo ended
-    labels.npy  (N, K) int8, -1 unknown  index.json  the attributes, the splits, the sources
+    labels.npy  (N, K) int8 or int16, -1 unknown
+    index.json  the attributes, the splits, the sources
 
 Images are read by row from the map, so memory stays flat however many there are.
 """
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,6 +116,58 @@ def write_index(folder: Path, index: Index) -> None:
     """Write index.json; last, so that an interrupted preparation is no prepared folder."""
     with atomic_write(folder / "index.json", overwrite=True) as file:
         file.write(msgspec.json.encode(index))
+
+
+def need_space(folder: Path, size: int) -> None:
+    """StudioError if the disk has no room for `size` bytes of images."""
+    if shutil.disk_usage(folder).free < size + 2**20:
+        raise StudioError(
+            f"The disk has too little space for {size / 2**20:.0f} MB of images.",
+            "Free some space, or ask for fewer images.",
+        )
+
+
+def label_type(attributes: AttributeSet) -> type[np.signedinteger]:
+    """The smallest type that labels of these attributes fit in."""
+    most = max((len(a.values) for a in attributes), default=0)
+    return np.int8 if most <= 128 else np.int16
+
+
+class RowFile:
+    """A .npy file that grows row by row, for arrays whose length is known only at the end.
+
+    Used as a context: the header gets the true length when the block ends, also with an error.
+    """
+
+    def __init__(self, path: Path, row_shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+        self.row_shape, self.dtype, self.count = row_shape, np.dtype(dtype), 0
+        self.file = path.open("wb")
+        self._header()
+        self.start = self.file.tell()
+
+    def _header(self) -> None:
+        # NumPy leaves room in the header for any length of the first axis
+        shape = (self.count, *self.row_shape)
+        descr = np.lib.format.dtype_to_descr(self.dtype)
+        np.lib.format.write_array_header_1_0(
+            self.file, {"descr": descr, "fortran_order": False, "shape": shape}
+        )
+
+    def append(self, row: np.ndarray) -> None:
+        """Add one row; ValueError if it has another shape or type."""
+        if row.shape != self.row_shape or row.dtype != self.dtype:
+            raise ValueError(f"a row of {row.dtype} {row.shape} among {self.dtype} {self.row_shape}")
+        self.file.write(np.ascontiguousarray(row).tobytes())
+        self.count += 1
+
+    def __enter__(self) -> RowFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.seek(0)
+        self._header()
+        assert self.file.tell() == self.start
+        self.file.close()
 
 
 def balance_weights(labels: np.ndarray, power: float = 0.5) -> np.ndarray:

@@ -10,7 +10,6 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -21,6 +20,7 @@ from core.model import Model, ModelCard, Source, choose_device
 from core.training import stages
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset, balance_weights
+from core.training.perceptual import features_record, find_features, load_features
 from core.training.run import Run
 from core.training.samples import sample_grid
 from core.training.start import component_start
@@ -39,6 +39,7 @@ def train(
     StudioError if a loss is no longer a number: the last checkpoint is from before that.
     """
     trainer = _Trainer(config, dataset, run, choose_device(device))
+    run.event("start", images=len(dataset), device=str(trainer.device), perceptual=trainer.features)
     trainer.resume()
     while trainer.state.stage < len(STAGES):
         if not trainer.run_stage(progress):
@@ -53,8 +54,14 @@ class _Trainer:
         self.config, self.dataset, self.run, self.device = config, dataset, run, device
         self.size = config.network.image_size
         self.labels = dataset.label_array()
+        if not len(dataset.attributes):
+            raise StudioError("The images have no attributes.", "Prepare them with labels.")
         weights = balance_weights(self.labels, config.balance) if config.balance else np.ones(len(dataset))
         self.weights = weights / weights.sum()
+        # the warm-up's: an image without any label has nothing to say there
+        labelled = weights * (self.labels >= 0).any(1)
+        self.labelled_weights = labelled / labelled.sum() if labelled.any() else self.weights
+        self.features = self._features_record()
         self.coded = self._choose_coded()
         self.code_rows = np.full(len(dataset), -1, np.int64)
         self.code_rows[self.coded] = np.arange(len(self.coded))
@@ -78,8 +85,13 @@ class _Trainer:
             return
         tensors, where = stored
         self.state.stage, self.state.step = where["stage"], where["step"]
-        if any(name.startswith("features.") for name in tensors):
-            self.state.features = stages.perceptual_features(self.state.networks.classifier)
+        if STAGES.index("warmup") < self.state.stage < len(STAGES):
+            if where.get("features", "") != self.features.get("sha256", ""):
+                raise StudioError(
+                    "The file of perceptual features is not the one that the run began with.",
+                    "Put that file back, or start a new run.",
+                )
+            self._take_features()
         if self.state.stage < len(STAGES):
             self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[self.state.stage])
         self.state.restore(tensors)
@@ -89,7 +101,9 @@ class _Trainer:
         bad = [name for name, p in self.state.networks.named_parameters() if not bool(p.isfinite().all())]
         if bad:
             self._check(STAGES[min(self.state.stage, len(STAGES) - 1)], {bad[0]: math.nan})
-        self.run.save_checkpoint(self.state.tensors(), {"stage": self.state.stage, "step": self.state.step})
+        where = {"stage": self.state.stage, "step": self.state.step}
+        features = self.features.get("sha256", "")
+        self.run.save_checkpoint(self.state.tensors(), {**where, "features": features})
 
     def _enter(self, stage: int) -> None:
         """Make what a stage starts from."""
@@ -97,23 +111,35 @@ class _Trainer:
         if stage >= len(STAGES):
             return
         if STAGES[stage] == "disentanglement":
-            if self.config.reconstruction.perceptual:
-                self.state.features = self._perceptual_features()
+            self._take_features()
             if self.config.disentanglement.residual_start == "components":
                 component_start(self.config, self.dataset.take(self.coded), self.state)
         self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[stage])
 
-    def _perceptual_features(self) -> torch.nn.Module:
-        classifier = self.state.networks.classifier
-        if self.config.reconstruction.perceptual_file:
-            from core.training.perceptual import load_features
-
-            return load_features(Path(self.config.reconstruction.perceptual_file)).to(self.device)
+    def _features_record(self) -> dict[str, str]:
+        """Which features the perceptual loss compares, for the run's record; StudioError without any."""
+        reconstruction = self.config.reconstruction
+        if not reconstruction.perceptual:
+            return {}
+        if reconstruction.perceptual_file:
+            return features_record(find_features(reconstruction.perceptual_file))
         if not self.config.warmup.steps:
             raise StudioError(
                 "The perceptual loss needs features.", "Set reconstruction.perceptual_file or warmup.steps."
             )
-        return stages.perceptual_features(classifier)
+        return {"name": "classifier after warm-up"}
+
+    def _take_features(self) -> None:
+        """Features from their file, or as they are in the classifier now."""
+        reconstruction = self.config.reconstruction
+        if not reconstruction.perceptual:
+            return
+        self.state.features_from_file = bool(reconstruction.perceptual_file)
+        if self.state.features_from_file:
+            found = load_features(find_features(reconstruction.perceptual_file))
+            self.state.features = found.to(self.device)
+        else:
+            self.state.features = stages.perceptual_features(self.state.networks.classifier)
 
     # -- running --------------------------------------------------------------------------------------------
 
@@ -188,7 +214,8 @@ class _Trainer:
         if name in ("disentanglement", "amortisation"):
             positions = self.coded[self._epoch_rows(name, step, size)]
         else:
-            positions = rng.choice(len(self.dataset), size, p=self.weights)
+            weights = self.labelled_weights if name == "warmup" else self.weights
+            positions = rng.choice(len(self.dataset), size, p=weights)
         images, mask = self.dataset.batch(positions, self.size)
         code_rows = torch.from_numpy(self.code_rows[positions])
         labels = torch.from_numpy(self.labels[positions])

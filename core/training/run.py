@@ -7,8 +7,10 @@ checkpoints/    last, all that is needed to go on      samples/  pictures      c
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,19 @@ class Run:
         line = json.dumps({"time": round(time.time(), 3), "kind": kind, **numbers}, ensure_ascii=False)
         with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+    def seconds(self) -> float:
+        """How long the run has been training, over all its sessions, by its events."""
+        total, before = 0.0, math.inf
+        with suppress(FileNotFoundError), (self.folder / "events.jsonl").open(encoding="utf-8") as file:
+            for line in file:
+                # a session that was killed may leave half a line
+                with suppress(ValueError, KeyError, TypeError):
+                    event = json.loads(line)
+                    if event["kind"] != "start":
+                        total += max(0.0, event["time"] - before)
+                    before = event["time"]
+        return total
 
     def save_checkpoint(self, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
         """Replace the last checkpoint; StudioError, with the old one kept, if the disk is too full."""

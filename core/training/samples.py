@@ -27,7 +27,8 @@ def sample_grid(model: Model, dataset: Dataset, residuals: torch.Tensor | None =
         columns += [
             _bytes(model.decode(model.swap(codes, [Swap(attribute.name, v.name)]))) for v in attribute.values
         ]
-    return np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
+    grid = np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
+    return np.repeat(grid, 3, 2) if grid.shape[2] == 1 else grid
 
 
 def _bytes(images: np.ndarray) -> np.ndarray:

@@ -9,13 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from core.errors import StudioError
 from core.nets.classifier import AttributeClassifier
 from core.nets.layers import Trunk
 from core.training import losses
 from core.training.config import TrainConfig
+from core.training.perceptual import feature_maps
 from core.training.state import TrainState
 
-PERCEPTUAL_LEVELS = 3
 Losses = dict[str, torch.Tensor]
 
 
@@ -211,15 +212,15 @@ def _reconstruction(config: TrainConfig, state: TrainState, made: torch.Tensor, 
     return {"reconstruction": total, **parts}
 
 
-def feature_maps(features: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
-    """The finest feature maps of a trunk, those the perceptual loss compares."""
-    assert isinstance(features, Trunk)
-    return features.maps(images)[:PERCEPTUAL_LEVELS]
-
-
 def perceptual_features(classifier: AttributeClassifier) -> nn.Module:
     """A frozen copy of the classifier's trunk."""
-    return copy.deepcopy(classifier.features).requires_grad_(False).eval()
+    trunk = classifier.features
+    if not isinstance(trunk, Trunk):
+        raise StudioError(
+            "The classifier of this kind of network has no features for a perceptual loss.",
+            "Set reconstruction.perceptual_file, or reconstruction.perceptual=0.",
+        )
+    return copy.deepcopy(trunk).requires_grad_(False).eval()
 
 
 def _update(state: TrainState, names: str | tuple[str, ...], loss: torch.Tensor) -> None:

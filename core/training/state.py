@@ -26,6 +26,7 @@ class TrainState:
     residuals: nn.Embedding
     discriminator: Discriminator | None = None
     features: nn.Module | None = None
+    features_from_file: bool = False  # then a checkpoint need not hold them
     optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     stage: int = 0
     step: int = 0
@@ -50,7 +51,7 @@ class TrainState:
             "average": self.average,
             "residuals": self.residuals,
             "discriminator": self.discriminator,
-            "features": self.features,
+            "features": None if self.features_from_file else self.features,
         }
         return {name: module for name, module in modules.items() if module is not None}
 
