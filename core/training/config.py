@@ -105,6 +105,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     title: str
     description: str = ""
+    licence: str = ""
+    limits: tuple[str, ...] = ()  # what a user of the model must know, for its card
     attributes: str = "faces"
     seed: int = 0
     benchmark: BenchmarkData = BenchmarkData()

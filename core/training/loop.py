@@ -277,7 +277,9 @@ class _Trainer:
             description=self.config.description,
             attributes=self.dataset.attributes,
             network=self.config.network,
+            licence=self.config.licence,
             sources=sources,
+            limits=self.config.limits,
             training={
                 "images": len(self.dataset),
                 "images_with_residual_codes": len(self.coded),
