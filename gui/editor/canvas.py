@@ -167,7 +167,8 @@ class Canvas(QWidget):
         if not self._two_panes():
             return QRectF(self.rect())
         half = (self.width() - GAP) // 2  # both of one size, on whole pixels
-        return QRectF(index * (half + GAP), 0, half, self.height())
+        # an odd width makes the gap a pixel wider: a column that no pane has would show old memory
+        return QRectF(index * (self.width() - half), 0, half, self.height())
 
     def _pane_size(self) -> QSizeF:
         if not self._two_panes():
@@ -269,9 +270,8 @@ class Canvas(QWidget):
             layer.draw(painter, shown, part, ratio)
             painter.restore()
         if self._two_panes():
-            painter.fillRect(
-                QRectF(self._pane(1).x() - GAP, 0, GAP + 1, self.height()), self._theme.tokens.window
-            )
+            left, right = self._pane(0).right(), self._pane(1).left()
+            painter.fillRect(QRectF(left, 0, right - left, self.height()), self._theme.tokens.window)
 
     def _paint_faces(self, painter: QPainter, accent: QColor) -> None:
         shapes = [overlay.polygon(frame, self.viewport) for frame in self.faces]

@@ -263,6 +263,9 @@ def test_hold_to_compare(drive, astronaut):
         panes = hands.seen()
         half = (panes.shape[1] - 2) // 2
         assert (panes[80:, :half] != panes[80:, half + 2 : 2 * half + 2]).any(), "before is left, after right"
+        for width in (canvas.width(), canvas.width() - 1):
+            canvas.resize(width, canvas.height())
+            assert canvas._pane(1).right() == width, "no column is left with what was there before"
 
     drive(scenario, astronaut)
 
