@@ -15,9 +15,10 @@ from core.paths import resources
 from core.training.config import load_config
 from core.training.dataset import Dataset, Index, write_index
 from core.training.loop import train
-from core.training.perceptual import VGG16Features
+from core.training.perceptual import VGG16Features, find_features
 from core.training.run import Run
-from tests.synthetic import faces_attributes
+from main import main
+from tests.synthetic import faces_attributes, write_dataset
 
 PRESETS = sorted((resources() / "presets").glob("*.toml"))
 STAGES = ("warmup", "disentanglement", "amortisation", "synthesis")
@@ -94,3 +95,19 @@ def test_a_presets_own_sizes_fit_its_networks(preset: Path) -> None:
     if config.benchmark.name:
         assert config.benchmark.name in NAMES
         assert not config.mirror and config.benchmark.labels == 1000
+
+
+def test_missing_vgg16_is_said_before_a_run_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    data = write_dataset(tmp_path / "data", 12)
+    line = ["train", "ffhq-clip", "--data", str(data), "--run", str(tmp_path / "run"), "--device", "cpu"]
+    assert main(line) == 1
+    assert "VGG16 weights, which are not on this machine" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    # where torch keeps them they are found
+    kept = tmp_path / "torch" / "hub" / "checkpoints" / "vgg16-397923af.pth"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"")
+    assert find_features("vgg16") == kept

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from core.training.config import load_config
     from core.training.dataset import Dataset
     from core.training.loop import train
+    from core.training.perceptual import find_features
     from core.training.run import Run
 
     config = (
@@ -71,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         (folder / "control" / "stop").unlink(missing_ok=True)
     else:
         assert config is not None
+        if config.reconstruction.perceptual and config.reconstruction.perceptual_file:
+            find_features(config.reconstruction.perceptual_file)  # missing: no folder for a run that can't be
         record = Run.start(folder, config)
     with stopped_by_interrupt(folder / "control" / "stop"), StageBars() as bars:
         model = train(config, dataset, record, arguments.device, bars.show)
