@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 
 from core.attributes import AttributeSet
 from core.errors import StudioError
-from core.faces.frame import CANONICAL_POINTS
+from core.faces.frame import CANONICAL_POINTS, OUTSIDE
 from core.files import atomic_write
 from core.nets.build import NetworkConfig, Networks
 from core.paths import resources
@@ -25,6 +25,8 @@ from core.recipe import Swap
 SCHEMA = 1
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
+# What networks see where the photo ends, as `to_tensor` gives it.
+OUTSIDE_VALUE = OUTSIDE / 127.5 - 1
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -138,7 +140,7 @@ class Model:
         `inside` (N, S, S) is false where the photo ends; there the networks see the mid grey of `align`.
         """
         if inside is not None:
-            images = np.where(inside[..., None], images, np.uint8(128))
+            images = np.where(inside[..., None], images, np.uint8(OUTSIDE))
         x = to_tensor(images, self.device)
         probabilities = [logits.softmax(1) for logits in self.networks.classifier(x)]
         return Codes(

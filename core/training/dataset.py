@@ -20,6 +20,7 @@ import torch
 from core.attributes import AttributeSet
 from core.errors import StudioError
 from core.files import atomic_write
+from core.model import OUTSIDE_VALUE
 
 # `train` and `judge` are disjoint halves: the model learns from one, the judge of its swaps from the other.
 SPLITS = ("train", "judge", "held_out")
@@ -108,7 +109,7 @@ class Dataset:
             inside = torch.nn.functional.avg_pool2d(inside, factor).floor()
         images = images.div_(127.5).sub_(1.0)
         # exactly what Model.encode sees outside: mid grey
-        images = torch.where(inside > 0, images, torch.tensor(128 / 127.5 - 1))
+        images = torch.where(inside > 0, images, torch.tensor(OUTSIDE_VALUE))
         return images.contiguous(memory_format=torch.channels_last), inside
 
 

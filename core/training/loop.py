@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from core.errors import StudioError
-from core.model import Model, ModelCard, Source, choose_device
+from core.model import OUTSIDE_VALUE, Model, ModelCard, Source, choose_device
 from core.training import stages
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset, balance_weights
@@ -255,7 +255,7 @@ class _Trainer:
         other = mask[torch.from_numpy(rng.permutation(len(images)))]
         chosen = torch.from_numpy(rng.random(len(images)) < self.config.border)[:, None, None, None]
         keep = torch.where(chosen, other, torch.ones_like(other))
-        return torch.where(keep > 0, images, torch.tensor(128 / 127.5 - 1))
+        return torch.where(keep > 0, images, torch.tensor(OUTSIDE_VALUE))
 
     # -- results --------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from core.errors import StudioError
+from core.model import OUTSIDE_VALUE
 from core.nets.classifier import AttributeClassifier
 from core.nets.layers import Trunk
 from core.training import losses
@@ -181,7 +182,7 @@ def _discriminator_step(
 
 def _outside(images: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Real and made pictures with the same grey where the photo ended, so that it betrays neither."""
-    return images * batch.mask + (128 / 127.5 - 1) * (1 - batch.mask)
+    return images * batch.mask + OUTSIDE_VALUE * (1 - batch.mask)
 
 
 def _random_swap(
