@@ -10,6 +10,8 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -22,7 +24,7 @@ from core.training.config import TrainConfig
 from core.training.dataset import Dataset, balance_weights
 from core.training.perceptual import features_record, find_features, load_features
 from core.training.run import Run
-from core.training.samples import sample_grid
+from core.training.samples import grid_columns, sample_grid
 from core.training.start import component_start
 from core.training.state import STAGES, TrainState
 
@@ -31,14 +33,29 @@ SAMPLE_ROWS = 10
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
+class Watch(Protocol):
+    """Somebody who looks on: may measure and write samples, must change nothing and draw no random number."""
+
+    held_out: Dataset | None  # images for samples, once there is an encoder to see them
+
+    def after_step(self, trainer: Trainer) -> None:
+        """Called after every step, `trainer.state` says which."""
+
+
 def train(
-    config: TrainConfig, dataset: Dataset, run: Run, device: str = "auto", progress: Progress | None = None
+    config: TrainConfig,
+    dataset: Dataset,
+    run: Run,
+    device: str = "auto",
+    progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> Model | None:
     """Train to the end, or until asked to stop (then None); goes on from the run's checkpoint.
 
     StudioError if a loss is no longer a number: the last checkpoint is from before that.
     """
-    trainer = _Trainer(config, dataset, run, choose_device(device))
+    trainer = Trainer(config, dataset, run, choose_device(device))
+    trainer.watch = watch
     run.event("start", images=len(dataset), device=str(trainer.device), perceptual=trainer.features)
     trainer.resume()
     while trainer.state.stage < len(STAGES):
@@ -47,7 +64,18 @@ def train(
     return trainer.model()
 
 
-class _Trainer:
+def model_so_far(config: TrainConfig, dataset: Dataset, run: Run, device: str = "auto") -> tuple[Model, str]:
+    """The averaged networks of the last checkpoint as a model, and the stage the run is in, "" at its end."""
+    trainer = Trainer(config, dataset, run, choose_device(device))
+    trainer.resume()
+    return trainer.model(), (*STAGES, "")[trainer.state.stage]
+
+
+class Trainer:
+    """One training in progress: what it reads, its state, and the loop over a stage's steps."""
+
+    watch: Watch | None = None
+
     def __init__(self, config: TrainConfig, dataset: Dataset, run: Run, device: torch.device) -> None:
         if not len(dataset):
             raise StudioError("There are no images to train on.", "Prepare a folder with images first.")
@@ -79,6 +107,7 @@ class _Trainer:
     # -- resuming -------------------------------------------------------------------------------------------
 
     def resume(self) -> None:
+        """Go to where the last checkpoint is, or to the beginning."""
         stored = self.run.load_checkpoint()
         if stored is None:
             self._enter(0)
@@ -166,16 +195,18 @@ class _Trainer:
                 if progress:
                     progress(name, state.step, total, {**numbers, "images/s": rate})
             if state.step % self.config.sample_every == 0 and name in ("disentanglement", "synthesis"):
-                self._sample(name)
+                self.sample(name)
             if state.step % self.config.checkpoint_every == 0 and state.step < total:
                 self._check(name, {key: float(value.detach()) for key, value in parts.items()})
                 self.checkpoint()
+            if self.watch is not None:
+                self.watch.after_step(self)
             if self.run.asked_to_stop():
                 self.checkpoint()
                 self.run.event("stopped", stage=name, step=state.step)
                 return False
         if total and name in ("disentanglement", "synthesis"):
-            self._sample(name)
+            self.sample(name)
         self._enter(state.stage + 1)
         self.checkpoint()
         return True
@@ -259,11 +290,28 @@ class _Trainer:
 
     # -- results --------------------------------------------------------------------------------------------
 
-    def _sample(self, name: str) -> None:
-        rows = np.linspace(0, len(self.coded) - 1, min(SAMPLE_ROWS, len(self.coded))).astype(np.int64)
-        codes = self.state.residuals.weight.detach()[rows] if name == "disentanglement" else None
-        picture = sample_grid(self.model(), self.dataset.take(self.coded[rows]), codes)
-        self.run.save_sample(f"{self.state.stage}-{name}-{self.state.step:06d}", picture)
+    def sample(self, name: str) -> Path:
+        """Write a picture of what the model does now; held-out images once the encoder has learned to see."""
+        held = self.watch.held_out if self.watch is not None and name != "disentanglement" else None
+        if held is not None and len(held):
+            shown, codes = held, None
+        else:
+            rows = np.linspace(0, len(self.coded) - 1, min(SAMPLE_ROWS, len(self.coded))).astype(np.int64)
+            shown = self.dataset.take(self.coded[rows])
+            codes = self.state.residuals.weight.detach()[rows] if name == "disentanglement" else None
+        picture = sample_grid(self.model(), shown, codes)
+        path = self.run.save_sample(f"{self.state.stage}-{name}-{self.state.step:06d}", picture)
+        self.run.event(
+            "sample",
+            stage=name,
+            step=self.state.step,
+            file=f"samples/{path.name}",
+            tile=self.size,
+            rows=len(shown),
+            columns=grid_columns(self.dataset.attributes),
+            held_out=held is not None,
+        )
+        return path
 
     def model(self) -> Model:
         """The averaged networks as a model."""

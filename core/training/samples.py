@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from core.attributes import AttributeSet
 from core.model import Codes, Model
 from core.recipe import Swap
 from core.training.dataset import Dataset
@@ -29,6 +30,16 @@ def sample_grid(model: Model, dataset: Dataset, residuals: torch.Tensor | None =
         ]
     grid = np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
     return np.repeat(grid, 3, 2) if grid.shape[2] == 1 else grid
+
+
+def grid_columns(attributes: AttributeSet) -> list[dict[str, str]]:
+    """What each column of `sample_grid` shows: `kind` original, decoded or swap, then attribute and value."""
+    swaps = [
+        {"kind": "swap", "attribute": a.name, "value": v.name, "title": f"{a.title}: {v.title}"}
+        for a in attributes
+        for v in a.values
+    ]
+    return [{"kind": "original", "title": "Original"}, {"kind": "decoded", "title": "Decoded"}, *swaps]
 
 
 def _bytes(images: np.ndarray) -> np.ndarray:
