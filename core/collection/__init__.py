@@ -3,6 +3,7 @@
 from core.collection.collection import Collection, home_of
 from core.collection.embeddings import EmbeddingStore
 from core.collection.journal import Action, Change, LabelEdit
+from core.collection.scan import ScanReport
 from core.collection.tables import CLIP, IMPORT, NONE, PERSON, PROBE, SOURCES, ImageTable, LabelTable
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "ImageTable",
     "LabelEdit",
     "LabelTable",
+    "ScanReport",
     "home_of",
 ]

@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import platformdirs
 from core.attributes import AttributeSet
 from core.collection.embeddings import EmbeddingStore
 from core.collection.journal import COLUMNS, Action, Change, Columns, LabelEdit, Part, Step, label_title
+from core.collection.scan import Progress, ScanReport, scan
 from core.collection.schema import FILE
 from core.collection.store import Store, make
 from core.collection.stored import StoredSet, first_set
@@ -109,6 +110,15 @@ class Collection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def scan(
+        self, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None
+    ) -> ScanReport:
+        """Bring the images up to date with the folder; see `core.collection.scan`.
+
+        `progress` gets a share from 0 to 1 and a sentence, on this thread. `images()` grows as it goes.
+        """
+        return scan(self.folder, self._store, progress, cancelled)
 
     # ------------------------------------------------------------------------------------------ reading
 

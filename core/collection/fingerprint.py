@@ -34,13 +34,15 @@ _TURNS = {
 @dataclass(frozen=True)
 class Fingerprint:
     """`digest` is the file's SHA-256 (32 bytes); `width` and `height` are upright; `signature` is None for
-    images too plain to compare; `problem` says why a file can't be read, empty if it can."""
+    images too plain to compare; `problem` says why a file can't be read, empty if it can; `looked` is false
+    if not even its bytes could be, and then `digest` says nothing."""
 
     digest: bytes
     width: int = 0
     height: int = 0
     signature: bytes | None = None
     problem: str = ""
+    looked: bool = True
 
 
 def fingerprint(path: Path) -> Fingerprint:
@@ -99,15 +101,17 @@ def signature(grey: np.ndarray) -> bytes | None:
     pixels = grey.astype(np.float64)
     if pixels.std() < 2.0:
         return None
-    basis = _cosines()
-    low = (basis @ pixels @ basis.T).reshape(-1)[1:65]
+    basis, lowest = _cosines()
+    low = (basis @ pixels @ basis.T).reshape(-1)[lowest]
     coarse = np.asarray(Image.fromarray(grey).resize((9, 8), Image.Resampling.BOX), np.int16)
     bits = np.concatenate([low > np.median(low), (np.diff(coarse, axis=1) > 0).reshape(-1)])
     return np.packbits(bits).tobytes()
 
 
 @cache
-def _cosines() -> np.ndarray:
-    """(9, 32): the lowest rows of the cosine transform, so that 9 x 9 - 1 frequencies can be chosen from."""
-    k, x = np.mgrid[0:9, 0:SIDE]
-    return np.cos(np.pi * k * (2 * x + 1) / (2 * SIDE))
+def _cosines() -> tuple[np.ndarray, np.ndarray]:
+    """(11, 32) the lowest rows of the cosine transform, and (64,) the lowest frequencies of its square,
+    without the mean."""
+    k, x = np.mgrid[0:11, 0:SIDE]
+    sums = np.add.outer(np.arange(11), np.arange(11)).reshape(-1)
+    return np.cos(np.pi * k * (2 * x + 1) / (2 * SIDE)), np.argsort(sums, kind="stable")[1:65]
