@@ -123,6 +123,8 @@ def label_title(attribute: Attribute, values: np.ndarray, source: str, labelled:
     who = {"clip": "CLIP: set", "probe": "Learned: set", "import": "Import: set"}.get(source, "Set")
     if len(distinct) != 1:
         return f"{who} {attribute.title} on {images}"
+    if distinct[0] < 0 and source in ("clip", "probe"):
+        return f"{who.split(':')[0]}: clear {attribute.title} on {images}"
     if distinct[0] < 0:
         return f"{who} {attribute.title} to none of its values on {images}"
     return f"{who} {attribute.title} to {attribute.values[distinct[0]].title} on {images}"

@@ -46,10 +46,9 @@ class ScanReport:
 
     def sentence(self) -> str:
         """The report in one line."""
-        parts = [f"{self.images:,} images"]
-        for name in ("new", "changed", "vanished", "returned", "moved", "broken"):
-            if count := len(getattr(self, name)):
-                parts.append(f"{count:,} {name}")
+        names = ("new", "changed", "vanished", "returned", "moved", "broken")
+        counts = [(len(getattr(self, name)), name) for name in names]
+        parts = [f"{self.images:,} images", *(f"{count:,} {name}" for count, name in counts if count)]
         return ", ".join(parts) + ("." if self.complete else "; stopped early.")
 
 
@@ -57,10 +56,10 @@ class ScanReport:
 class _Row:
     id: int
     path: str
-    bytes: int
-    modified: int
     digest: bytes
     state: int
+    size: int = 0
+    modified: int = 0
 
 
 def scan(
@@ -99,7 +98,7 @@ class _Scan:
         self.progress, self.stop = progress, stop
         with store.reading() as connection:
             found = connection.execute(
-                "SELECT id, path, bytes, modified, digest, state FROM image ORDER BY id"
+                "SELECT id, path, digest, state, bytes, modified FROM image ORDER BY id"
             )
             self.rows = [_Row(*row) for row in found]
         self.before = {row.id: replace(row) for row in self.rows}
@@ -114,7 +113,7 @@ class _Scan:
         """
         self._note_vanished()
         known = {row.path: row for row in self.rows if row.path in self.listing}
-        known |= {path: row for path, row in self.holders.items()}
+        known |= self.holders
         suspicious = sorted(path for path, row in known.items() if self._suspicious(row))
         new = [path for path in self.listing if path not in known]
         self.total = len(suspicious) + len(new)
@@ -177,7 +176,7 @@ class _Scan:
 
     def _suspicious(self, row: _Row) -> bool:
         file = self.listing[row.path]
-        return row.state == VANISHED or (file.bytes, file.modified) != (row.bytes, row.modified)
+        return row.state == VANISHED or (file.bytes, file.modified) != (row.size, row.modified)
 
     @staticmethod
     def _same(row: _Row, found: Fingerprint) -> bool:
@@ -282,7 +281,7 @@ class _Scan:
             f"INSERT INTO image ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values())
         )
         assert cursor.lastrowid is not None
-        row = _Row(cursor.lastrowid, path, 0, 0, found.digest, BROKEN if found.problem else PRESENT)
+        row = _Row(cursor.lastrowid, path, found.digest, BROKEN if found.problem else PRESENT)
         self.rows.append(row)
         self.holders[path] = row
 
