@@ -158,6 +158,7 @@ def _prepare(arguments: argparse.Namespace, config: TrainConfig, data: Path) -> 
             wanted.held_out,
             config.seed,
             original,
+            wanted.together,
             lambda done, _: bar.update(done - bar.n),
         )
 

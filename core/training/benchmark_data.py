@@ -38,11 +38,13 @@ def prepare_benchmark(
     held_out: int = 5_000,
     seed: int = 0,
     original: bool = False,
+    together: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Index:
     """Write a prepared folder of `images` for training and `held_out` for measuring, drawn without repeats.
 
-    Each attribute has `labels` labels, on its own random training images; held-out images have all.
+    Each attribute has `labels` labels; they are on the same training images for all attributes where
+    `together`, as in the paper's code, otherwise on each attribute's own. Held-out images have all labels.
     `progress` is told how many images of how many are written. StudioError if the benchmark has too few
     images or no such factor, or the disk is too full.
     """
@@ -63,8 +65,10 @@ def prepare_benchmark(
     indices = rng.choice(len(benchmark), wanted, replace=False)
     factors = benchmark.factors(indices)
     rows = np.full((wanted, len(attributes)), -1, label_type(chosen))
+    shared = rng.choice(images, labels, replace=False)
     for k, name in enumerate(attributes):
-        known = np.concatenate([rng.choice(images, labels, replace=False), np.arange(images, wanted)])
+        chosen_images = shared if together else rng.choice(images, labels, replace=False)
+        known = np.concatenate([chosen_images, np.arange(images, wanted)])
         rows[known, k] = factors[known, benchmark.factor_names.index(name)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.json").unlink(missing_ok=True)

@@ -84,8 +84,8 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BenchmarkData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The images of a benchmark to train on; `name` is empty in presets for other images.
 
-    `attributes` are the factors with labels, `labels` of each; the others are for the residual. Numbers
-    larger than the benchmark are errors.
+    `attributes` are the factors with labels, `labels` of each; the others are for the residual. The labels
+    are of the same images for all attributes where `together`. Numbers larger than the benchmark are errors.
     """
 
     name: str = ""
@@ -93,6 +93,7 @@ class BenchmarkData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: int = 20_000
     labels: int = 1_000
     held_out: int = 5_000
+    together: bool = True
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
