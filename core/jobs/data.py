@@ -1,0 +1,187 @@
+"""The images and labels of a job, wherever they come from: prepared, a Collection, or a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from core.attributes import AttributeSet
+from core.errors import StudioError
+from core.jobs.spec import JobSpec
+
+if TYPE_CHECKING:
+    from core.training.dataset import Dataset
+
+TRIAL_IMAGES = 128  # for measuring how long a step takes
+Progress = Callable[[int, int], None]
+
+
+def labels_of(spec: JobSpec) -> tuple[AttributeSet, np.ndarray]:
+    """The attributes that a job learns, and (N, K) int64 labels of all its images, -1 unknown."""
+    source = Path(spec.data)
+    if spec.kind == "prepared":
+        from core.training.dataset import Dataset
+
+        dataset = Dataset.open(source)
+        return _chosen(spec, dataset.attributes, dataset.label_array())
+    if spec.kind == "collection":
+        from core.collection import Collection
+
+        with Collection.open(source) as collection:
+            attributes = collection.attributes
+            columns = [collection.labels(a.name).value.astype(np.int64) for a in attributes]
+            count = len(collection.images().ids)
+        labels = np.stack(columns, 1) if columns else np.empty((count, 0), np.int64)
+        return _chosen(spec, attributes, labels)
+    from core.training.folder_data import derive_attributes, find_images, plain_name
+
+    paths = find_images(source)
+    name = plain_name(spec.folder_names)
+    if not name:
+        raise StudioError(
+            "A folder of images needs a name for what its sub-folders are.", "Name the attribute."
+        )
+    said = {p: ({name: p.split("/")[-2]} if "/" in p else {}) for p in paths}
+    attributes = derive_attributes(source.resolve().name, {name: spec.folder_names}, said)
+    values = {plain_name(v.title): i for i, v in enumerate(attributes.attributes[0].values)}
+    rows = [[values[plain_name(s[name])] if s else -1] for s in said.values()]
+    return _chosen(spec, attributes, np.array(rows, np.int64).reshape(-1, 1))
+
+
+def _chosen(spec: JobSpec, attributes: AttributeSet, labels: np.ndarray) -> tuple[AttributeSet, np.ndarray]:
+    """Only the attributes that the job names, in the data's order."""
+    if not spec.attributes:
+        return attributes, labels
+    places = sorted(attributes.index(name) for name in spec.attributes)
+    kept = tuple(attributes.attributes[k] for k in places)
+    return msgspec.structs.replace(attributes, attributes=kept), labels[:, places]
+
+
+def only(dataset: Dataset, names: Sequence[str]) -> Dataset:
+    """A dataset with some of its attributes; all of them for no names."""
+    from dataclasses import replace
+
+    if not names:
+        return dataset
+    places = sorted(dataset.attributes.index(name) for name in names)
+    kept = tuple(dataset.attributes.attributes[k] for k in places)
+    attributes = msgspec.structs.replace(dataset.attributes, attributes=kept)
+    index = msgspec.structs.replace(dataset.index, attributes=attributes)
+    return replace(dataset, index=index, labels=np.ascontiguousarray(dataset.labels[:, places]))
+
+
+def prepare(
+    spec: JobSpec, out: Path, size: int, progress: Progress | None = None, limit: int | None = None
+) -> Dataset:
+    """The job's images as a Dataset: opened where they are, or made in `out` first. `limit` is for a trial.
+
+    StudioError where there are none, or the disk is too full. A folder that was prepared whole is kept.
+    """
+    from core.training.dataset import Dataset
+
+    if spec.kind == "prepared":
+        dataset = only(Dataset.open(Path(spec.data)), spec.attributes)
+        stored = dataset.images.shape[1]
+        if stored % size or (stored // size) & (stored // size - 1):
+            raise StudioError(
+                f"The images are prepared at {stored} px, which doesn't divide into {size} px.",
+                "Choose another size, or prepare them again.",
+            )
+        return dataset
+    if not (out / "index.json").exists():
+        if spec.kind == "folder":
+            from core.training.folder_data import prepare_folder
+
+            prepare_folder(
+                Path(spec.data), out, size, folder_names=spec.folder_names or None, faces=spec.faces,
+                limit=limit, report=lambda _: None,
+            )  # fmt: skip
+        else:
+            _prepare_collection(spec, out, size, progress, limit)
+    return only(Dataset.open(out), spec.attributes)
+
+
+def subset(spec: JobSpec, out: Path) -> Dataset:
+    """A few of the job's images of its split for training, for measuring steps."""
+    from core.jobs.settings import make_config
+
+    config = make_config(spec, labels_of(spec)[0])
+    dataset = prepare(spec, out, config.network.image_size, limit=TRIAL_IMAGES)
+    part = dataset.part("train")
+    return part.take(np.arange(min(len(part), TRIAL_IMAGES)))
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """SHA-256 of what a model was trained on: the images' bytes (at most 4096, spread) and all labels."""
+    digest = hashlib.sha256()
+    digest.update(msgspec.json.encode(dataset.attributes))
+    digest.update(np.ascontiguousarray(dataset.label_array()).tobytes())
+    rows = dataset.rows[:: max(1, -(-len(dataset) // 4096))]
+    for row in rows:
+        digest.update(np.ascontiguousarray(dataset.images[row]).tobytes())
+    return digest.hexdigest()
+
+
+def _prepare_collection(
+    spec: JobSpec, out: Path, size: int, progress: Progress | None, limit: int | None
+) -> None:
+    """Write the images of a Collection with their labels; `sources.json` counts the labels by source."""
+    from core.collection import Collection
+    from core.collection.tables import SOURCES
+    from core.training.dataset import SPLITS, Index, RowFile, label_type, need_space, write_index
+    from core.training.folder_data import prepare_one, split_of
+
+    with Collection.open(Path(spec.data)) as collection:
+        attributes = collection.attributes
+        table = collection.images()
+        labels = [collection.labels(a.name) for a in attributes]
+        folder = collection.folder
+    count = len(table.ids)
+    chosen = np.arange(0, count, max(1, count // limit) if limit else 1)
+    out.mkdir(parents=True, exist_ok=True)
+    need_space(out, len(chosen) * size**2 * (4 if spec.faces else 3))
+    kept: list[int] = []
+    split: list[int] = []
+    seen: set[str] = set()
+    with ExitStack() as stack:
+        images = stack.enter_context(RowFile(out / "images.npy", (size, size, 3), np.uint8))
+        inside = (
+            stack.enter_context(RowFile(out / "inside.npy", (size, size), np.bool_)) if spec.faces else None
+        )
+        for number, row in enumerate(chosen):
+            if progress and number % 16 == 0:
+                progress(number, len(chosen))
+            result = prepare_one((str(folder / table.paths[row]), size, spec.faces))
+            if isinstance(result, str) or result[2] in seen:
+                continue
+            pixels, mask, digest = result
+            seen.add(digest)
+            images.append(pixels)
+            if inside is not None:
+                inside.append(mask)
+            kept.append(int(row))
+            split.append(split_of(digest))
+    if SPLITS.index("train") not in split:
+        raise StudioError(
+            f"Of {count} images, {len(kept)} can be used, none of them for training.",
+            "Look through the collection for broken files, or turn off the search for faces.",
+        )
+    values = np.stack([t.value[kept] for t in labels], 1).astype(label_type(attributes))
+    np.save(out / "labels.npy", values)
+    sources = {
+        a.title: {
+            SOURCES[s]: int(n)
+            for s, n in enumerate(np.bincount(t.source[kept][t.value[kept] >= 0], minlength=len(SOURCES)))
+            if n
+        }
+        for a, t in zip(attributes, labels, strict=True)
+    }
+    (out / "sources.json").write_bytes(msgspec.json.encode(sources))
+    names = [table.paths[row] for row in kept]
+    write_index(out, Index(attributes, [folder.name], [0] * len(kept), split, names))
