@@ -18,6 +18,7 @@ from core.errors import StudioError
 from core.model import Model
 from core.recipe import Swap
 from core.training import losses, stages
+from core.training.batch import make_batch
 from core.training.config import load_config
 from core.training.dataset import Dataset, balance_weights
 from core.training.loop import train
@@ -93,8 +94,10 @@ def _gradient_setup(tmp_path: Path, labels: torch.Tensor) -> tuple[TrainState, s
     state = TrainState.fresh(config, [len(a.values) for a in dataset.attributes], 16, torch.device("cpu"))
     state.optimizers = stages.make_optimizers(config, state, "disentanglement")
     images, mask = dataset.batch(np.arange(8), 32)
-    batch = stages.Batch(images, images, mask, labels, torch.arange(8), torch.Generator().manual_seed(0))
-    return state, stages.disentanglement_step(config, state, batch, 0.5)
+    batch = make_batch(
+        images, images, mask, labels, torch.arange(8), config.network.residual_dim, torch.Generator()
+    )
+    return state, stages.step(config, state, batch, "disentanglement", 0.5)
 
 
 def test_unlabelled_images_do_not_move_value_embeddings(tmp_path: Path) -> None:

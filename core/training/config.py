@@ -36,7 +36,12 @@ class Warmup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Disentanglement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Stage 1: latent optimisation of residual codes, embeddings, classifier and generator (section 3)."""
+    """Stage 1: latent optimisation of residual codes, embeddings, classifier and generator (section 3).
+
+    `labelled` is the share of every batch that is drawn from the images with labels only (the paper's code
+    adds a second batch of them). `rehearsal` is not in the paper: the weight of the classifier's loss on
+    images that the generator draws from random values and residual codes, whose labels are thus known.
+    """
 
     steps: int = 20_000
     batch: int = 64
@@ -47,10 +52,13 @@ class Disentanglement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lr_residual: float = 1e-2
     residual_noise: float = 1.0
     residual_decay: float = 1e-4
-    residual_start: Literal["random", "components"] = "random"
+    residual_start: Literal["random", "components", "encoder"] = "random"
     classification: float = 1e-3
     entropy: float = 1e-3
     entropy_after: float = 0.1  # share of the stage without the penalty
+    labelled: float = 0.0
+    rehearsal: float = 0.0
+    rehearsal_after: float = 0.15
 
 
 class Amortisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +87,23 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gradient_penalty: float = 1.0
     penalty_every: int = 8
     swapping: float = 0.0
+
+
+class FineTune(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Growing out of a base model, which `base` names as a folder in the run; empty is from scratch.
+
+    `mode` “add” keeps the base's attributes, “domain” only those of the images. `labels` and `pictures` are
+    the weights of what the base sees and shows (see `core.training.finetune`), `new_swaps` the share of the
+    synthesis stage's swaps that are of new attributes, `trunk` the rate of the classifier's trunk as a share
+    of its head's.
+    """
+
+    base: str = ""
+    mode: Literal["add", "domain"] = "add"
+    labels: float = 1.0
+    pictures: float = 0.5
+    new_swaps: float = 0.5
+    trunk: float = 0.1
 
 
 class BenchmarkData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,6 +142,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disentanglement: Disentanglement = Disentanglement()
     amortisation: Amortisation = Amortisation()
     synthesis: Synthesis = Synthesis()
+    finetune: FineTune = FineTune()
     ema_decay: float = 0.999
     mirror: bool = True  # mirrored images are as good as the originals (stages without codes)
     balance: float = 0.5  # power of the weights that favour rare values in sampling; 0 is off

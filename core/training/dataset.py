@@ -99,18 +99,22 @@ class Dataset:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         images = torch.from_numpy(self.images[rows[order]][back]).permute(0, 3, 1, 2).float()
-        if self.inside is None:
-            inside = torch.ones(len(rows), 1, *images.shape[2:])
-        else:
-            inside = torch.from_numpy(self.inside[rows[order]][back])[:, None].float()
+        inside = self.inside_of(positions, size)
         factor = images.shape[3] // size
         if factor > 1:
             images = torch.nn.functional.avg_pool2d(images, factor)
-            inside = torch.nn.functional.avg_pool2d(inside, factor).floor()
         images = images.div_(127.5).sub_(1.0)
         # exactly what Model.encode sees outside: mid grey
         images = torch.where(inside > 0, images, torch.tensor(OUTSIDE_VALUE))
         return images.contiguous(memory_format=torch.channels_last), inside
+
+    def inside_of(self, positions: np.ndarray, size: int) -> torch.Tensor:
+        """The weights that `batch` gives, alone."""
+        if self.inside is None:
+            return torch.ones(len(positions), 1, size, size)
+        inside = torch.from_numpy(self.inside[self.rows[positions]])[:, None].float()
+        factor = inside.shape[3] // size
+        return torch.nn.functional.avg_pool2d(inside, factor).floor() if factor > 1 else inside
 
 
 def write_index(folder: Path, index: Index) -> None:

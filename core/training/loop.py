@@ -19,9 +19,11 @@ import torch
 
 from core.errors import StudioError
 from core.model import OUTSIDE_VALUE, Model, ModelCard, Source, choose_device
-from core.training import stages
+from core.training import finetune, stages
+from core.training.batch import Batch, make_batch
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset, balance_weights
+from core.training.parallel import Team
 from core.training.perceptual import features_record, find_features, load_features
 from core.training.run import Run
 from core.training.samples import grid_columns, sample_grid
@@ -30,6 +32,7 @@ from core.training.state import STAGES, TrainState
 
 REPORT_EVERY = 20
 SAMPLE_ROWS = 10
+BEST_IMAGES, BEST_BATCH = 256, 64  # held-out images that choose the best checkpoint
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
 
@@ -49,14 +52,25 @@ def train(
     device: str = "auto",
     progress: Progress | None = None,
     watch: Watch | None = None,
+    held_out: Dataset | None = None,
+    say: Callable[[str], None] | None = None,
+    team: Team | None = None,
 ) -> Model | None:
     """Train to the end, or until asked to stop (then None); goes on from the run's checkpoint.
 
+    With `held_out` images the best checkpoint of the stages with an encoder is kept beside the last. `say`
+    is told, in a sentence, what a person should know while it goes on. In a `team` only the leader writes.
     StudioError if a loss is no longer a number: the last checkpoint is from before that.
     """
-    trainer = Trainer(config, dataset, run, choose_device(device))
-    trainer.watch = watch
-    run.event("start", images=len(dataset), device=str(trainer.device), perceptual=trainer.features)
+    trainer = Trainer(config, dataset, run, torch.device(device) if team else choose_device(device), team)
+    trainer.watch, trainer.held_out, trainer.say = watch, held_out, say
+    run.event(
+        "start",
+        images=len(dataset),
+        device=str(trainer.device),
+        perceptual=trainer.features,
+        processes=trainer.team.size,
+    )
     trainer.resume()
     while trainer.state.stage < len(STAGES):
         if not trainer.run_stage(progress):
@@ -75,11 +89,21 @@ class Trainer:
     """One training in progress: what it reads, its state, and the loop over a stage's steps."""
 
     watch: Watch | None = None
+    held_out: Dataset | None = None
+    say: Callable[[str], None] | None = None
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, run: Run, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        run: Run,
+        device: torch.device,
+        team: Team | None = None,
+    ) -> None:
         if not len(dataset):
             raise StudioError("There are no images to train on.", "Prepare a folder with images first.")
         self.config, self.dataset, self.run, self.device = config, dataset, run, device
+        self.team, self.pieces, self.best = team or Team(), 1, math.inf
         self.size = config.network.image_size
         self.labels = dataset.label_array()
         if not len(dataset.attributes):
@@ -93,8 +117,20 @@ class Trainer:
         self.coded = self._choose_coded()
         self.code_rows = np.full(len(dataset), -1, np.int64)
         self.code_rows[self.coded] = np.arange(len(self.coded))
+        self.labelled_rows = np.flatnonzero((self.labels[self.coded] >= 0).any(1))
         counts = [len(a.values) for a in dataset.attributes]
-        self.state = TrainState.fresh(config, counts, len(self.coded), device)
+        self.state = TrainState.fresh(config, counts, len(self.coded), device, self.team)
+        used = [getattr(config, name).batch for name in STAGES if getattr(config, name).steps]
+        if self.team.size > 1 and min(used, default=2) < 2 * self.team.size:
+            raise StudioError(
+                f"A batch of {min(used)} can't be shared by {self.team.size} processes.",
+                "Start fewer processes, or make the batches larger.",
+            )
+        if config.finetune.base:
+            nets = self.state.networks, self.state.average
+            self.state.teacher = finetune.begin(run.folder, dataset.attributes, *nets, device)
+            # half of the warm-up's images are any, so that the base is heard on more than the labelled ones
+            self.labelled_weights = (self.labelled_weights + self.weights) / 2
 
     def _choose_coded(self) -> np.ndarray:
         """The images that get a residual code: all, or a fixed choice that favours rare values."""
@@ -124,6 +160,7 @@ class Trainer:
         if self.state.stage < len(STAGES):
             self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[self.state.stage])
         self.state.restore(tensors)
+        self.best = where.get("best", math.inf)
 
     def checkpoint(self) -> None:
         """Store the state; never one that has diverged."""
@@ -132,7 +169,32 @@ class Trainer:
             self._check(STAGES[min(self.state.stage, len(STAGES) - 1)], {bad[0]: math.nan})
         where = {"stage": self.state.stage, "step": self.state.step}
         features = self.features.get("sha256", "")
-        self.run.save_checkpoint(self.state.tensors(), {**where, "features": features})
+        tensors = self.state.tensors()
+        measure = self._held_out_error()
+        better = measure is not None and measure < self.best
+        if measure is not None and better:
+            self.best = measure
+            self.run.event("best", **where, held_out_error=measure)
+        best = {"best": self.best} if self.best < math.inf else {}
+        self.run.save_checkpoint(tensors, {**where, "features": features, **best}, better)
+
+    @torch.no_grad()
+    def _held_out_error(self) -> float | None:
+        """Mean absolute error of held-out pixels (0..2), decoded from their codes by the averaged networks.
+
+        None before the encoder has learned, or without held-out images.
+        """
+        if self.held_out is None or not len(self.held_out) or self.state.stage < STAGES.index("synthesis"):
+            return None
+        nets, total, count = self.state.average, 0.0, 0.0
+        for start in range(0, min(len(self.held_out), BEST_IMAGES), BEST_BATCH):
+            positions = np.arange(start, min(start + BEST_BATCH, len(self.held_out)))
+            images, mask = (t.to(self.device) for t in self.held_out.batch(positions, self.size))
+            codes = nets.embeddings.assign([v.softmax(1) for v in nets.classifier(images)])
+            made = nets.generator(torch.cat([codes.flatten(1), nets.residual_encoder(images)], 1))
+            total += float(((made - images).abs() * mask).sum())
+            count += float(mask.sum()) * images.shape[1]
+        return total / max(count, 1.0)
 
     def _enter(self, stage: int) -> None:
         """Make what a stage starts from."""
@@ -143,6 +205,11 @@ class Trainer:
             self._take_features()
             if self.config.disentanglement.residual_start == "components":
                 component_start(self.config, self.dataset.take(self.coded), self.state)
+            if self.config.disentanglement.residual_start == "encoder" and self.state.teacher is not None:
+                fresh = self.state.teacher.fresh
+                codes = self.state.residuals.weight.detach()
+                coded = self.dataset.take(self.coded)
+                finetune.encoder_start(coded, self.size, self.state.networks, codes, fresh)
         self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[stage])
 
     def _features_record(self) -> dict[str, str]:
@@ -184,7 +251,7 @@ class Trainer:
             parts = self._step(name, batch, state.step / total)
             state.update_average(self.config.ema_decay, state.step)
             state.step += 1
-            seen += len(batch.labels)
+            seen += getattr(self.config, name).batch
             if state.step % REPORT_EVERY == 0 or state.step == total:
                 numbers = {key: float(value.detach()) for key, value in parts.items()}
                 self._check(name, numbers)
@@ -201,7 +268,7 @@ class Trainer:
                 self.checkpoint()
             if self.watch is not None:
                 self.watch.after_step(self)
-            if self.run.asked_to_stop():
+            if self.team.any(self.team.leads and self.run.asked_to_stop(), self.device):
                 self.checkpoint()
                 self.run.event("stopped", stage=name, step=state.step)
                 return False
@@ -211,14 +278,31 @@ class Trainer:
         self.checkpoint()
         return True
 
-    def _step(self, name: str, batch: stages.Batch, share: float) -> stages.Losses:
-        if name == "warmup":
-            return stages.warmup_step(self.config, self.state, batch)
-        if name == "disentanglement":
-            return stages.disentanglement_step(self.config, self.state, batch, share)
-        if name == "amortisation":
-            return stages.amortisation_step(self.config, self.state, batch)
-        return stages.synthesis_step(self.config, self.state, batch, share, self.state.step)
+    def _step(self, name: str, batch: Batch, share: float) -> stages.Losses:
+        """One step; where memory runs out, in smaller pieces from then on."""
+        while True:
+            try:
+                return stages.step(self.config, self.state, batch, name, share, self.pieces)
+            except torch.OutOfMemoryError as error:
+                size = getattr(self.config, name).batch // self.team.size
+                if self.pieces * 2 > size:
+                    raise StudioError(
+                        f"The memory is too small for one image at a time in stage {name}.",
+                        "Choose smaller networks or images, or another device.",
+                    ) from error
+            # outside the handler, whose traceback would keep the step's tensors alive
+            self.pieces *= 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            images = -(-size // self.pieces)
+            self.run.event(
+                "memory", stage=name, step=self.state.step, pieces=self.pieces, images_at_a_time=images
+            )
+            if self.say is not None:
+                self.say(
+                    f"Out of memory in stage {name}: each batch of {size} is now worked on {images} images "
+                    "at a time. The results stay the same, the training is slower."
+                )
 
     def _set_rates(self, name: str, share: float) -> None:
         """Cosine schedule from the full rate to a hundredth of it, after a short rise."""
@@ -238,31 +322,37 @@ class Trainer:
 
     # -- data -----------------------------------------------------------------------------------------------
 
-    def _batch(self, name: str, step: int) -> stages.Batch:
+    def _batch(self, name: str, step: int) -> Batch:
+        """This process's part of a step's batch; all choices are made for the whole."""
         seed = [self.config.seed, STAGES.index(name), step]
         rng = np.random.default_rng(seed)
         size = getattr(self.config, name).batch
         if name in ("disentanglement", "amortisation"):
             positions = self.coded[self._epoch_rows(name, step, size)]
+            labelled = round(size * self.config.disentanglement.labelled)
+            if name == "disentanglement" and labelled and len(self.labelled_rows):
+                positions[:labelled] = self.coded[rng.choice(self.labelled_rows, labelled)]
         else:
             weights = self.labelled_weights if name == "warmup" else self.weights
             positions = rng.choice(len(self.dataset), size, p=weights)
-        images, mask = self.dataset.batch(positions, self.size)
-        code_rows = torch.from_numpy(self.code_rows[positions])
-        labels = torch.from_numpy(self.labels[positions])
+        part = self.team.part
+        own = positions[part]
+        images, mask = self.dataset.batch(own, self.size)
+        code_rows = torch.from_numpy(self.code_rows[own])
+        labels = torch.from_numpy(self.labels[own])
+        mirrored = torch.zeros(size, dtype=torch.bool)
         if self.config.mirror and name in ("warmup", "synthesis"):
-            mirrored = torch.from_numpy(rng.random(len(positions)) < 0.5)
-            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-            mask = torch.where(mirrored[:, None, None, None], mask.flip(3), mask)
-            code_rows = torch.where(mirrored, -1, code_rows)  # codes are of unmirrored images
-        seen = self._with_border(images, mask, rng)
+            mirrored = torch.from_numpy(rng.random(size) < 0.5)
+            flip = mirrored[part][:, None, None, None]
+            images = torch.where(flip, images.flip(3), images)
+            mask = torch.where(flip, mask.flip(3), mask)
+            code_rows = torch.where(mirrored[part], -1, code_rows)  # codes are of unmirrored images
+        seen = self._with_border(images, positions, mirrored, rng)
         if name == "warmup":
-            seen = _vary_light(seen, rng)
+            seen = _vary_light(seen, size, part, rng)
         noise = torch.Generator().manual_seed(int(np.random.default_rng([*seed, 1]).integers(2**62)))
-        move = self.device
-        return stages.Batch(
-            images.to(move), seen.to(move), mask.to(move), labels.to(move), code_rows.to(move), noise
-        )
+        dim = self.config.network.residual_dim
+        return make_batch(images, seen, mask, labels, code_rows, dim, noise, part, size).to(self.device)
 
     def _epoch_rows(self, name: str, step: int, size: int) -> np.ndarray:
         """Rows of residual codes: every one once in each epoch, in a new order each time."""
@@ -278,14 +368,23 @@ class Trainer:
         return rows
 
     def _with_border(
-        self, images: torch.Tensor, mask: torch.Tensor, rng: np.random.Generator
+        self, images: torch.Tensor, positions: np.ndarray, mirrored: torch.Tensor, rng: np.random.Generator
     ) -> torch.Tensor:
-        """Some images lose the border that another lacks, so that it tells nothing of the source."""
+        """Some images lose the border that another lacks, so that it tells nothing of the source.
+
+        `images` are this process's part of the batch `positions`, of which some are `mirrored`.
+        """
         if not self.config.border:
             return images
-        other = mask[torch.from_numpy(rng.permutation(len(images)))]
-        chosen = torch.from_numpy(rng.random(len(images)) < self.config.border)[:, None, None, None]
-        keep = torch.where(chosen, other, torch.ones_like(other))
+        part = self.team.part
+        order = rng.permutation(len(positions))[part]
+        chosen = rng.random(len(positions))[part] < self.config.border
+        if not chosen.any():
+            return images
+        other = self.dataset.inside_of(positions[order[chosen]], self.size)
+        flip = mirrored[torch.from_numpy(order[chosen])][:, None, None, None]
+        keep = torch.ones(len(images), *other.shape[1:])
+        keep[torch.from_numpy(chosen)] = torch.where(flip, other.flip(3), other)
         return torch.where(keep > 0, images, torch.tensor(OUTSIDE_VALUE))
 
     # -- results --------------------------------------------------------------------------------------------
@@ -298,7 +397,8 @@ class Trainer:
         else:
             rows = np.linspace(0, len(self.coded) - 1, min(SAMPLE_ROWS, len(self.coded))).astype(np.int64)
             shown = self.dataset.take(self.coded[rows])
-            codes = self.state.residuals.weight.detach()[rows] if name == "disentanglement" else None
+            wanted = torch.from_numpy(rows).to(self.device)
+            codes = self.state.residual_codes(wanted) if name == "disentanglement" else None
         picture = sample_grid(self.model(), shown, codes)
         path = self.run.save_sample(f"{self.state.stage}-{name}-{self.state.step:06d}", picture)
         self.run.event(
@@ -349,9 +449,8 @@ class Trainer:
         return Source(name, len(rows), labels or "none", index.licences.get(name, ""))
 
 
-def _vary_light(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def _vary_light(images: torch.Tensor, whole: int, part: slice, rng: np.random.Generator) -> torch.Tensor:
     """Small random changes of contrast and brightness; mid grey outside the photo stays near mid grey."""
-    n = len(images)
-    contrast = torch.from_numpy(rng.uniform(0.85, 1.15, (n, 1, 1, 1)).astype(np.float32))
-    shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (n, 1, 1, 1)).astype(np.float32))
+    contrast = torch.from_numpy(rng.uniform(0.85, 1.15, (whole, 1, 1, 1)).astype(np.float32))[part]
+    shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (whole, 1, 1, 1)).astype(np.float32))[part]
     return (images * contrast + shift).clamp(-1, 1)

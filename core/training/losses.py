@@ -1,79 +1,110 @@
-"""Losses as pure functions. Images are (N, C, S, S) in -1..1, masks (N, 1, S, S), codes (N, D)."""
+"""Losses as pure functions. Images are (N, C, S, S) in -1..1, masks (N, 1, S, S), codes (N, D).
+
+Means may be told what they divide by, where the images are a part of a larger batch (`core.training.batch`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch.nn import functional as F
 
+from core.training.batch import mask_at
 
-def masked_mean(error: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of (N, C, S, S) over the pixels where the mask is 1."""
-    return (error * mask).sum() / (mask.sum() * error.shape[1]).clamp(min=1.0)
+
+def masked_mean(error: torch.Tensor, mask: torch.Tensor, pixels: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean of (N, C, S, S) over the pixels where the mask is 1, or their sum over `pixels` * C."""
+    count = mask.sum() if pixels is None else pixels
+    return (error * mask).sum() / (count * error.shape[1]).clamp(min=1.0)
+
+
+def mean(values: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Sum of (n,) over a count that may be larger than n."""
+    return values.sum() / count.clamp(min=1.0)
 
 
 def reconstruction(
-    made: torch.Tensor, wanted: torch.Tensor, mask: torch.Tensor, l1: float, mse: float, bce: float
+    made: torch.Tensor,
+    wanted: torch.Tensor,
+    mask: torch.Tensor,
+    l1: float,
+    mse: float,
+    bce: float,
+    pixels: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Weighted sum of pixel losses inside the mask."""
     total = made.new_zeros(())
     if l1:
-        total = total + l1 * masked_mean((made - wanted).abs(), mask)
+        total = total + l1 * masked_mean((made - wanted).abs(), mask, pixels)
     if mse:
-        total = total + mse * masked_mean((made - wanted).square(), mask)
+        total = total + mse * masked_mean((made - wanted).square(), mask, pixels)
     if bce:
         probability = (made + 1).mul(0.5).clamp(1e-5, 1 - 1e-5)
         target = (wanted + 1).mul(0.5)
-        total = total + bce * masked_mean(F.binary_cross_entropy(probability, target, reduction="none"), mask)
+        error = F.binary_cross_entropy(probability, target, reduction="none")
+        total = total + bce * masked_mean(error, mask, pixels)
     return total
 
 
 def perceptual(
-    made: Sequence[torch.Tensor], wanted: Sequence[torch.Tensor], mask: torch.Tensor
+    made: Sequence[torch.Tensor],
+    wanted: Sequence[torch.Tensor],
+    mask: torch.Tensor,
+    pixels: Mapping[int, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Mean absolute difference of feature maps of unit length (Zhang et al. 2018), inside the mask."""
     total = mask.new_zeros(())
     for a, b in zip(made, wanted, strict=True):
         side = a.shape[2]
-        small = mask if side == mask.shape[2] else F.adaptive_avg_pool2d(mask, side).floor()
+        small = mask_at(mask, side)
         unit_a, unit_b = F.normalize(a, dim=1, eps=1e-4), F.normalize(b, dim=1, eps=1e-4)
-        total = total + masked_mean((unit_a - unit_b).abs() * a.shape[1] ** 0.5, small)
+        count = None if pixels is None else pixels.get(side)
+        total = total + masked_mean((unit_a - unit_b).abs() * a.shape[1] ** 0.5, small, count)
     return total / max(1, len(made))
 
 
-def classification(logits: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy on the known labels (N, K), the mean over the attributes that have any (equation 2)."""
+def classification(
+    logits: Sequence[torch.Tensor], labels: torch.Tensor, known: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Cross-entropy on the known labels (N, K), the mean over the attributes that have any (equation 2).
+
+    `known` (K,) are the numbers of known labels to divide by.
+    """
+    counts = (labels >= 0).sum(0) if known is None else known
     losses = [
-        F.cross_entropy(values, labels[:, k], ignore_index=-1)
+        F.cross_entropy(values, labels[:, k], ignore_index=-1, reduction="sum") / counts[k].clamp(min=1)
         for k, values in enumerate(logits)
-        if bool((labels[:, k] >= 0).any())
     ]
-    return torch.stack(losses).mean() if losses else logits[0].sum() * 0.0
+    return torch.stack(losses).sum() / (counts > 0).sum().clamp(min=1)
 
 
-def entropy(logits: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    """Mean entropy in nats of the assignments without a label, so that they decide (equation 3)."""
+def entropy(
+    logits: Sequence[torch.Tensor], labels: torch.Tensor, unknown: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean entropy in nats of the assignments without a label, so that they decide (equation 3).
+
+    `unknown` (K,) are the numbers of assignments without a label to divide by.
+    """
+    counts = (labels < 0).sum(0) if unknown is None else unknown
     losses = []
     for k, values in enumerate(logits):
-        unknown = labels[:, k] < 0
-        if bool(unknown.any()):
-            log_p = values[unknown].log_softmax(1)
-            losses.append(-(log_p.exp() * log_p).sum(1).mean())
-    return torch.stack(losses).mean() if losses else logits[0].sum() * 0.0
+        log_p = values[labels[:, k] < 0].log_softmax(1)
+        losses.append(-(log_p.exp() * log_p).sum() / counts[k].clamp(min=1))
+    return torch.stack(losses).sum() / (counts > 0).sum().clamp(min=1)
 
 
-def discriminator(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Non-saturating logistic loss of the discriminator (Goodfellow et al. 2014)."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
+def discriminator(real: torch.Tensor, fake: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Non-saturating logistic loss of the discriminator (Goodfellow et al. 2014), of `count` images."""
+    return mean(F.softplus(-real) + F.softplus(fake), count)
 
 
-def adversary(fake: torch.Tensor) -> torch.Tensor:
+def adversary(fake: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     """Non-saturating logistic loss of the generator."""
-    return F.softplus(-fake).mean()
+    return mean(F.softplus(-fake), count)
 
 
-def gradient_penalty(real_logits: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+def gradient_penalty(real_logits: torch.Tensor, real: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     """R1: squared gradient at real images (Mescheder et al. 2018); `real` needs gradients."""
     (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
-    return gradient.square().sum((1, 2, 3)).mean()
+    return mean(gradient.square().sum((1, 2, 3)), count)

@@ -1,7 +1,7 @@
 """A run: the folder of one training. Everything in it is written whole or not at all.
 
 config.json     settings        events.jsonl  one JSON object a line: what happened, with numbers
-checkpoints/    last, all that is needed to go on      samples/  pictures      control/  requests to the run
+checkpoints/    last and best, each with all to go on      samples/  pictures      control/  requests
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from core.training.config import TrainConfig
 
 
 class Run:
-    """A run folder, new or continued."""
+    """A run folder, new or continued. One that doesn't write is for processes beside the leader's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, writes: bool = True) -> None:
         self.folder = folder
         self.checkpoint_file = folder / "checkpoints" / "last.safetensors"
+        self.best_file = folder / "checkpoints" / "best.safetensors"
+        self.writes = writes
 
     @classmethod
     def start(cls, folder: Path, config: TrainConfig) -> Run:
@@ -57,6 +59,8 @@ class Run:
 
     def event(self, kind: str, **numbers: Any) -> None:
         """Append a line to events.jsonl."""
+        if not self.writes:
+            return
         line = json.dumps({"time": round(time.time(), 3), "kind": kind, **numbers}, ensure_ascii=False)
         with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
@@ -74,10 +78,17 @@ class Run:
                     before = event["time"]
         return total
 
-    def save_checkpoint(self, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
-        """Replace the last checkpoint; StudioError, with the old one kept, if the disk is too full."""
+    def save_checkpoint(
+        self, tensors: dict[str, torch.Tensor], state: dict[str, Any], best: bool = False
+    ) -> None:
+        """Replace the last checkpoint, and the best with it where this is the `best`.
+
+        StudioError, with the old ones kept, if the disk is too full.
+        """
+        if not self.writes:
+            return
         size = sum(t.numel() * t.element_size() for t in tensors.values())
-        if shutil.disk_usage(self.folder).free < 1.1 * size + 2**20:
+        if shutil.disk_usage(self.folder).free < 1.1 * size * (1 + best) + 2**20:
             raise StudioError(
                 f"The disk has too little space for a checkpoint of {size / 2**20:.0f} MB.",
                 "Free some space and resume the run: the checkpoint before is kept.",
@@ -85,8 +96,9 @@ class Run:
         raw = save(
             {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"state": json.dumps(state)}
         )
-        with atomic_write(self.checkpoint_file, overwrite=True) as file:
-            file.write(raw)
+        for path in (self.checkpoint_file, *([self.best_file] if best else [])):
+            with atomic_write(path, overwrite=True) as file:
+                file.write(raw)
 
     def load_checkpoint(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """Tensors and state of the last checkpoint, or None before the first."""
@@ -104,6 +116,8 @@ class Run:
     def save_sample(self, name: str, picture: np.ndarray) -> Path:
         """Write an (H, W, 3) uint8 picture as PNG to samples/."""
         path = self.folder / "samples" / f"{name}.png"
+        if not self.writes:
+            return path
         with atomic_write(path, overwrite=True) as file:
             Image.fromarray(picture).save(file, "PNG")
         return path

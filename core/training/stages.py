@@ -1,4 +1,4 @@
-"""One step of each stage. A step takes the state and a batch, updates the state, and returns its losses."""
+"""One step of each stage: its losses and gradients, and how a step is put together from its parts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from core.errors import StudioError
 from core.model import OUTSIDE_VALUE
 from core.nets.classifier import AttributeClassifier
 from core.nets.layers import Trunk
 from core.training import losses
+from core.training.batch import Batch, Whole
 from core.training.config import TrainConfig
 from core.training.perceptual import feature_maps
 from core.training.state import TrainState
@@ -21,30 +21,21 @@ from core.training.state import TrainState
 Losses = dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Images (N, C, S, S) in -1..1, what is `seen` by the encoders, mask (N, 1, S, S), labels (N, K).
+@dataclass
+class Part:
+    """A part of a step's batch, with the counts of the whole and the residual codes of the whole.
 
-    `seen` may lack a border that `images` has. `code_rows` (N,) are rows of the residual codes, -1 for none.
+    `codes` (whole batch, R) gather gradients in stage 1.
     """
 
-    images: torch.Tensor
-    seen: torch.Tensor
-    mask: torch.Tensor
-    labels: torch.Tensor
-    code_rows: torch.Tensor
-    generator: torch.Generator
+    batch: Batch
+    whole: Whole
+    codes: torch.Tensor | None
 
-    def first(self, count: int) -> Batch:
-        """The first `count` images."""
-        return Batch(
-            self.images[:count],
-            self.seen[:count],
-            self.mask[:count],
-            self.labels[:count],
-            self.code_rows[:count],
-            self.generator,
-        )
+    def own_codes(self) -> torch.Tensor:
+        """The residual codes (N, R) of this part's images."""
+        assert self.codes is not None
+        return self.codes[self.batch.places]
 
 
 def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[str, torch.optim.Optimizer]:
@@ -83,25 +74,75 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
     return chosen
 
 
-def warmup_step(config: TrainConfig, state: TrainState, batch: Batch) -> Losses:
-    """The classifier on labelled images."""
-    loss = losses.classification(state.networks.classifier(batch.seen), batch.labels)
-    _update(state, "classifier", loss)
+def step(
+    config: TrainConfig, state: TrainState, batch: Batch, stage: str, share: float, pieces: int = 1
+) -> Losses:
+    """One step of `stage` on this process's part of a batch, cut into `pieces` that are worked on in turn.
+
+    `share` (0..1) is how much of the stage is done. Nothing is changed before all gradients are there, so
+    that a step that ran out of memory can be taken again. Returns the losses of all processes' parts.
+    torch.OutOfMemoryError in all processes if one runs out of memory.
+    """
+    whole = batch.counts()
+    if state.team.size > 1:
+        whole = whole.from_flat(state.team.sum(whole.flat()))
+    rows = codes = None
+    if stage != "warmup":
+        rows = torch.full((int(whole.images),), -1, device=batch.code_rows.device)
+        rows[batch.places] = batch.code_rows + 1
+        rows = state.team.sum(rows) - 1 if state.team.size > 1 else rows - 1
+        codes = state.residual_codes(rows).requires_grad_(stage == "disentanglement")
+    losses_of = {
+        "warmup": warmup,
+        "disentanglement": disentanglement,
+        "amortisation": amortisation,
+        "synthesis": synthesis,
+    }[stage]
+    for optimizer in state.optimizers.values():
+        optimizer.zero_grad(set_to_none=True)
+    sums: dict[str, torch.Tensor] = {}
+    failed: torch.OutOfMemoryError | None = None
+    try:
+        for part in batch.split(pieces):
+            for name, value in losses_of(config, state, Part(part, whole, codes), share).items():
+                sums[name] = sums.get(name, 0.0) + value.detach()
+    except torch.OutOfMemoryError as error:
+        failed = error
+    if state.team.any(failed is not None, batch.images.device):
+        raise failed or torch.OutOfMemoryError("another process ran out of memory")
+    for name, optimizer in state.optimizers.items():
+        if name == "residuals":
+            assert codes is not None and codes.grad is not None and rows is not None
+            state.team.sparse_gradient(state.residuals.weight, rows, codes.grad)
+        else:
+            state.team.sync_gradients(p for group in optimizer.param_groups for p in group["params"])
+        optimizer.step()
+    if state.team.size > 1:
+        total = state.team.sum(torch.stack(list(sums.values())))
+        sums = dict(zip(sums, total, strict=True))
+    return sums
+
+
+def warmup(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
+    """Gradients of the classifier on labelled images."""
+    loss = losses.classification(
+        state.networks.classifier(part.batch.seen), part.batch.labels, part.whole.known
+    )
+    loss.backward()
     return {"classification": loss}
 
 
-def disentanglement_step(config: TrainConfig, state: TrainState, batch: Batch, share: float) -> Losses:
-    """Stage 1. `share` (0..1) is how much of the stage is done."""
-    s, nets = config.disentanglement, state.networks
+def disentanglement(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
+    """Gradients of stage 1."""
+    s, nets, batch, whole = config.disentanglement, state.networks, part.batch, part.whole
     logits = nets.classifier(batch.seen)
     attributes = nets.embeddings.assign([v.softmax(1) for v in logits], batch.labels)
-    residual = state.residuals(batch.code_rows)
-    noise = torch.randn(residual.shape, generator=batch.generator).to(residual.device)
-    made = nets.generator(torch.cat([attributes.flatten(1), residual + s.residual_noise * noise], 1))
-    parts = _reconstruction(config, state, made, batch)
-    parts["classification"] = losses.classification(logits, batch.labels)
-    parts["entropy"] = losses.entropy(logits, batch.labels)
-    parts["decay"] = residual.square().sum(1).mean()
+    residual = part.own_codes()
+    made = nets.generator(torch.cat([attributes.flatten(1), residual + s.residual_noise * batch.noise], 1))
+    parts = _reconstruction(config, state, made, part)
+    parts["classification"] = losses.classification(logits, batch.labels, whole.known)
+    parts["entropy"] = losses.entropy(logits, batch.labels, whole.unknown)
+    parts["decay"] = losses.mean(residual.square().sum(1), whole.images)
     total = (
         parts["reconstruction"]
         + s.classification * parts["classification"]
@@ -109,74 +150,102 @@ def disentanglement_step(config: TrainConfig, state: TrainState, batch: Batch, s
     )
     if share >= s.entropy_after:
         total = total + s.entropy * parts["entropy"]
-    _update(state, ("networks", "residuals"), total)
+    if s.rehearsal and share >= s.rehearsal_after:
+        parts["rehearsal"] = _rehearse(state, part)
+        total = total + s.rehearsal * parts["rehearsal"]
+    total.backward()
     return parts
 
 
-def amortisation_step(config: TrainConfig, state: TrainState, batch: Batch) -> Losses:
-    """Stage 2: the encoder to the optimised codes."""
-    target = state.residuals(batch.code_rows).detach()
-    loss = F.mse_loss(state.networks.residual_encoder(batch.seen), target)
-    _update(state, "encoder", loss)
+def _rehearse(state: TrainState, part: Part) -> torch.Tensor:
+    """The classifier's loss on pictures of random values with other images' residual codes.
+
+    No gradient passes into the generator: it would draw what the classifier sees, not what there is.
+    """
+    tables, batch = state.networks.embeddings.tables, part.batch
+    assert part.codes is not None
+    with torch.no_grad():
+        columns = [(draw * len(table)).long() for draw, table in zip(batch.rehearsed.T, tables, strict=True)]
+        codes = [table[column] for column, table in zip(columns, tables, strict=True)]
+        residual = part.codes[len(part.codes) - 1 - batch.places]
+        drawn = state.networks.generator(torch.cat([*codes, residual], 1))
+    values = torch.stack(columns, 1)
+    count = part.whole.images.expand(values.shape[1])
+    return losses.classification(state.networks.classifier(drawn), values, count)
+
+
+def amortisation(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
+    """Gradients of stage 2: the encoder to the optimised codes."""
+    loss = _matching(state.networks.residual_encoder(part.batch.seen), part.own_codes(), part.whole.images)
+    loss.backward()
     return {"matching": loss}
 
 
-def synthesis_step(config: TrainConfig, state: TrainState, batch: Batch, share: float, step: int) -> Losses:
-    """Stage 3: generator and encoder on all images; images with a code keep the encoder near it."""
-    y, s, nets = config.synthesis, config.disentanglement, state.networks
+def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
+    """Gradients of stage 3: generator and encoder on all images; codes keep the encoder near them."""
+    y, s, nets, batch, whole = (
+        config.synthesis,
+        config.disentanglement,
+        state.networks,
+        part.batch,
+        part.whole,
+    )
     with torch.no_grad():
         probabilities = [v.softmax(1) for v in nets.classifier(batch.seen)]
         attributes = nets.embeddings.assign(probabilities, batch.labels)
     residual = nets.residual_encoder(batch.seen)
-    noise = torch.randn(residual.shape, generator=batch.generator).to(residual.device)
-    noisy = residual + s.residual_noise * noise
-    made = nets.generator(torch.cat([attributes.flatten(1), noisy], 1))
-    parts = _reconstruction(config, state, made, batch)
-    total = parts["reconstruction"] + s.residual_decay * residual.square().sum(1).mean()
+    made = nets.generator(torch.cat([attributes.flatten(1), residual + s.residual_noise * batch.noise], 1))
+    parts = _reconstruction(config, state, made, part)
+    decay = losses.mean(residual.square().sum(1), whole.images)
+    total = parts["reconstruction"] + s.residual_decay * decay
     coded = batch.code_rows >= 0
-    if bool(coded.any()):
-        target = state.residuals(batch.code_rows.clamp(min=0)).detach()
-        parts["matching"] = F.mse_loss(residual[coded], target[coded])
+    if bool(whole.coded > 0):
+        parts["matching"] = _matching(residual[coded], part.own_codes()[coded], whole.coded)
         total = total + y.latent_matching * parts["matching"]
     critic = state.discriminator
     adversarial = y.adversarial if critic is not None and share >= y.adversarial_after else 0.0
-    half = batch.first(len(batch.labels) // 2)  # swaps on half of the images: a second pass is dear
-    fake = made[: len(half.labels)]
+    half = batch.take(batch.half)  # swaps on half of the images: a second pass is dear
+    fake = made[batch.half]
     if y.swapping or adversarial:
-        swapped, k, value = _random_swap(state, attributes[: len(half.labels)], batch.generator)
-        fake = nets.generator(torch.cat([swapped.flatten(1), residual[: len(half.labels)]], 1))
+        swapped, value = _random_swap(state, attributes[batch.half], half)
+        fake = nets.generator(torch.cat([swapped.flatten(1), residual[batch.half]], 1))
     if y.swapping:
         logits = nets.classifier(torch.where(half.mask > 0, fake, half.seen))
         wanted = half.labels.clone()  # the other attributes are to stay
-        wanted[torch.arange(len(k)), k] = value
-        parts["swapping"] = losses.classification(logits, wanted)
+        wanted[torch.arange(len(value)), half.swap_attribute] = value
+        parts["swapping"] = losses.classification(logits, wanted, whole.swapped)
         total = total + y.swapping * parts["swapping"]
     if adversarial and critic is not None:
         critic.requires_grad_(False)
-        parts["adversary"] = losses.adversary(critic(_outside(fake, half)))
+        parts["adversary"] = losses.adversary(critic(_outside(fake, half)), whole.halves)
         critic.requires_grad_(True)
         total = total + adversarial * parts["adversary"]
-    _update(state, "networks", total)
+    total.backward()
     if adversarial and critic is not None:
-        parts["discriminator"] = _discriminator_step(config, state, half, fake.detach(), step)
+        parts["discriminator"] = _discriminate(config, state, half, fake.detach(), whole)
     return parts
 
 
-def _discriminator_step(
-    config: TrainConfig, state: TrainState, batch: Batch, fake: torch.Tensor, step: int
+def _matching(found: torch.Tensor, wanted: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of codes (n, R) over `count` codes."""
+    return losses.mean((found - wanted).square().mean(1), count)
+
+
+def _discriminate(
+    config: TrainConfig, state: TrainState, batch: Batch, fake: torch.Tensor, whole: Whole
 ) -> torch.Tensor:
     assert state.discriminator is not None
     y = config.synthesis
-    lazy = y.gradient_penalty and step % y.penalty_every == 0
+    lazy = y.gradient_penalty and state.step % y.penalty_every == 0
     real = _outside(batch.images, batch).requires_grad_(bool(lazy))
     real_logits = state.discriminator(real)
-    loss = losses.discriminator(real_logits, state.discriminator(_outside(fake, batch)))
+    loss = losses.discriminator(real_logits, state.discriminator(_outside(fake, batch)), whole.halves)
     total = loss
     if lazy:
         # regularised every few steps, and so much more strongly (Karras et al. 2020, section 3.1)
         weight = 0.5 * y.gradient_penalty * y.penalty_every
-        total = loss + weight * losses.gradient_penalty(real_logits, real)
-    _update(state, "discriminator", total)
+        total = loss + weight * losses.gradient_penalty(real_logits, real, whole.halves)
+    total.backward()
     return loss
 
 
@@ -186,29 +255,29 @@ def _outside(images: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def _random_swap(
-    state: TrainState, attributes: torch.Tensor, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Codes with one random attribute of each image set to a random value; the attributes and values (N,)."""
-    n, count, _ = attributes.shape
-    k = torch.randint(count, (n,), generator=generator)
+    state: TrainState, attributes: torch.Tensor, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes with one attribute of each image set to a random value; the values (N,)."""
     swapped = attributes.clone()
-    value = torch.zeros(n, dtype=torch.int64)
-    draw = torch.rand(n, generator=generator)
-    for i in range(n):
-        table = state.networks.embeddings.tables[int(k[i])].detach()
-        value[i] = int(draw[i] * len(table))
-        swapped[i, int(k[i])] = table[value[i]]
-    return swapped, k.to(attributes.device), value.to(attributes.device)
+    value = torch.zeros(len(batch), dtype=torch.int64)
+    for i, (k, draw) in enumerate(zip(batch.swap_attribute.tolist(), batch.swap_draw.tolist(), strict=True)):
+        table = state.networks.embeddings.tables[k].detach()
+        value[i] = min(int(draw * len(table)), len(table) - 1)
+        swapped[i, k] = table[value[i]]
+    return swapped, value.to(attributes.device)
 
 
-def _reconstruction(config: TrainConfig, state: TrainState, made: torch.Tensor, batch: Batch) -> Losses:
-    r = config.reconstruction
-    total = losses.reconstruction(made, batch.images, batch.mask, r.l1, r.mse, r.bce)
+def _reconstruction(config: TrainConfig, state: TrainState, made: torch.Tensor, part: Part) -> Losses:
+    r, batch, pixels = config.reconstruction, part.batch, part.whole.pixels
+    total = losses.reconstruction(
+        made, batch.images, batch.mask, r.l1, r.mse, r.bce, pixels[batch.mask.shape[2]]
+    )
     parts = {"pixels": total}
     if r.perceptual and state.features is not None:
         with torch.no_grad():
             wanted = feature_maps(state.features, batch.images)
-        parts["perceptual"] = losses.perceptual(feature_maps(state.features, made), wanted, batch.mask)
+        found = feature_maps(state.features, made)
+        parts["perceptual"] = losses.perceptual(found, wanted, batch.mask, pixels)
         total = total + r.perceptual * parts["perceptual"]
     return {"reconstruction": total, **parts}
 
@@ -222,12 +291,3 @@ def perceptual_features(classifier: AttributeClassifier) -> nn.Module:
             "Set reconstruction.perceptual_file, or reconstruction.perceptual=0.",
         )
     return copy.deepcopy(trunk).requires_grad_(False).eval()
-
-
-def _update(state: TrainState, names: str | tuple[str, ...], loss: torch.Tensor) -> None:
-    optimizers = [state.optimizers[n] for n in ((names,) if isinstance(names, str) else names)]
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    for optimizer in optimizers:
-        optimizer.step()

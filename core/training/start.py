@@ -24,7 +24,7 @@ LARGEST = 4.0
 
 @torch.no_grad()
 def component_start(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
-    """Fill the residual codes of `dataset`'s images, in order."""
+    """Fill the residual codes of `dataset`'s images, in order; in a team each process its own."""
     size = config.network.image_size
     device = state.residuals.weight.device
     thumbnails, assignments = [], []
@@ -51,4 +51,4 @@ def component_start(config: TrainConfig, dataset: Dataset, state: TrainState) ->
     spread = (singular[:wanted] / singular[0]).sqrt() * scale
     codes = u[:, :wanted] * len(x) ** 0.5 * spread
     state.residuals.weight.zero_()
-    state.residuals.weight[:, :wanted] = codes.float().to(device)
+    state.residuals.weight[:, :wanted] = codes.float().to(device)[state.team.part]

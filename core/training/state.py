@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -13,37 +12,58 @@ from torch import nn
 from core.nets.build import Networks, build_discriminator
 from core.nets.discriminator import Discriminator
 from core.training.config import TrainConfig
+from core.training.parallel import Team
+
+if TYPE_CHECKING:
+    from core.training.finetune import Teacher
 
 STAGES = ("warmup", "disentanglement", "amortisation", "synthesis")
 
 
 @dataclass
 class TrainState:
-    """Networks, their average, residual codes, optimisers, and where the training stands."""
+    """Networks, their average, residual codes, optimisers, and where the training stands.
+
+    `residuals` are the codes of this process's images out of `codes` in all.
+    """
 
     networks: Networks
     average: Networks
     residuals: nn.Embedding
     discriminator: Discriminator | None = None
     features: nn.Module | None = None
+    teacher: Teacher | None = None  # the frozen base of a fine-tuning; not part of a checkpoint
     features_from_file: bool = False  # then a checkpoint need not hold them
     optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     stage: int = 0
     step: int = 0
+    codes: int = 0
+    team: Team = field(default_factory=Team)
 
     @classmethod
     def fresh(
-        cls, config: TrainConfig, value_counts: list[int], images: int, device: torch.device
+        cls,
+        config: TrainConfig,
+        value_counts: list[int],
+        images: int,
+        device: torch.device,
+        team: Team | None = None,
     ) -> TrainState:
-        """Networks drawn from the seed."""
+        """Networks drawn from the seed, the same in all processes of a team."""
+        team = team or Team()
         torch.manual_seed(config.seed)
         networks = Networks(config.network, value_counts).to(device)
-        residuals = nn.Embedding(images, config.network.residual_dim, sparse=True, device=device)
+        drawn = torch.randn(images, config.network.residual_dim)[team.part].contiguous()
+        residuals = nn.Embedding.from_pretrained(drawn, freeze=False, sparse=True).to(device)
         average = copy.deepcopy(networks).requires_grad_(False).eval()
         critic = None
         if config.synthesis.adversarial and config.network.kind == "style":
             critic = build_discriminator(config.network).to(device)
-        return cls(networks, average, residuals, critic)
+        return cls(networks, average, residuals, critic, codes=images, team=team)
+
+    def residual_codes(self, rows: torch.Tensor) -> torch.Tensor:
+        """Codes (n, R) of the rows (n,), zeros for -1, without gradients. All processes must call."""
+        return self.team.rows(self.residuals.weight, rows)
 
     def _modules(self) -> dict[str, nn.Module]:
         modules: dict[str, nn.Module | None] = {
@@ -56,7 +76,7 @@ class TrainState:
         return {name: module for name, module in modules.items() if module is not None}
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Every tensor of the state by a flat name."""
+        """Every tensor of the state by a flat name, whole tables from all processes, which must all call."""
         flat = {
             f"{name}.{key}": tensor
             for name, module in self._modules().items()
@@ -66,10 +86,22 @@ class TrainState:
             for index, values in optimizer.state_dict()["state"].items():
                 for key, value in values.items():
                     flat[f"optimizer.{name}.{index}.{key}"] = torch.as_tensor(value)
+        for key in self._sharded(flat):
+            flat[key] = self.team.whole_table(flat[key], self.codes)
         return flat
 
-    def restore(self, flat: dict[str, torch.Tensor], names: Iterable[str] | None = None) -> None:
+    @staticmethod
+    def _sharded(flat: dict[str, torch.Tensor]) -> list[str]:
+        """Names of tensors that have a row for each residual code."""
+        return [
+            k
+            for k in flat
+            if k == "residuals.weight" or (k.startswith("optimizer.residuals.") and flat[k].dim())
+        ]
+
+    def restore(self, flat: dict[str, torch.Tensor]) -> None:
         """Put tensors of a checkpoint back; the optimisers of the current stage must exist."""
+        flat = flat | {key: flat[key][self.team.part] for key in self._sharded(flat)}
         for name, module in self._modules().items():
             prefix = f"{name}."
             own = {key.removeprefix(prefix): t for key, t in flat.items() if key.startswith(prefix)}
