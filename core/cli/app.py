@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from core import __version__
-from core.cli import bench, benchmark, edit, evaluate, models, prepare, train
+from core.cli import bench, benchmark, edit, evaluate, hidden_train, models, prepare, train
 from core.cli.terminal import (
     DONE,
     FAILED,
@@ -36,6 +36,9 @@ COMMANDS: dict[str, ModuleType] = {
     "benchmark": benchmark,
     "bench": bench,
 }
+
+# What the program starts itself with, in a child process: no part of the help.
+HIDDEN: dict[str, ModuleType] = {"_train": hidden_train}
 
 DESCRIPTION = """\
 ZeroDIM Studio edits photos by attributes: hair colour, age, glasses, and others that a model knows.
@@ -99,9 +102,9 @@ def main(arguments: Sequence[str], program: Program) -> int:
 
 
 def _dispatch(arguments: list[str], program: Program) -> int:
-    if arguments and arguments[0] in COMMANDS:
+    if arguments and arguments[0] in {**COMMANDS, **HIDDEN}:
         name = arguments[0]
-        command = COMMANDS[name]
+        command = {**COMMANDS, **HIDDEN}[name]
         parser = argparse.ArgumentParser(
             prog=f"{program_name()} {name}",
             description=command.__doc__,

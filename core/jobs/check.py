@@ -122,7 +122,7 @@ def measure(config: object, dataset: Dataset, spec: JobSpec, folder: Path) -> Es
 class _StepTimes:
     """Looks on at a training and takes the time of each step."""
 
-    held_out = None
+    held_out: Dataset | None = None
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = {}

@@ -7,8 +7,9 @@ the other sees at its next `poll`. Only the start of a process is guarded, by a 
 from __future__ import annotations
 
 import re
-import shutil
+import shlex
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -96,18 +97,13 @@ class Jobs:
             waiting = [r.folder for r in self._waiting()]
             return _placed(found, waiting)
 
-    def _look(self) -> list[RunInfo]:
-        found = []
-        for job in sorted(self.root.glob(f"*/{JOB}")):
-            with suppress(StudioError):
-                found.append(self._read(job.parent))
-        gone = set(self._seen) - {info.folder for info in found}
-        for folder in gone:
+    def _look(self) -> tuple[RunInfo, ...]:
+        found = self._infos()
+        for folder in set(self._seen) - {info.folder for info in found}:
             del self._seen[folder]
-        waiting = [
-            i.folder for i in sorted((i for i in found if i.state == "queued"), key=lambda i: _turn(i.folder))
-        ]
-        return [_placed(info, waiting) for info in found]
+        queued = sorted((i for i in found if i.state == "queued"), key=lambda i: _turn(i.folder))
+        waiting = [info.folder for info in queued]
+        return tuple(_placed(info, waiting) for info in found)
 
     def _read(self, folder: Path) -> RunInfo:
         seen = self._seen.get(folder)
@@ -161,16 +157,17 @@ class Jobs:
         (folder / CONTROL).mkdir(exist_ok=True)
         (folder / CONTROL / QUEUED).write_text(f"{time.time():.6f}")
 
-    def _waiting(self) -> list[RunInfo]:
-        found = [i for i in self._infos() if i.state == "queued"]
-        return sorted(found, key=lambda info: _turn(info.folder))
+    def _waiting(self) -> tuple[RunInfo, ...]:
+        """The queued runs in their order."""
+        queued = (info for info in self._infos() if info.state == "queued")
+        return tuple(sorted(queued, key=lambda info: _turn(info.folder)))
 
-    def _infos(self) -> list[RunInfo]:
-        found = []
+    def _infos(self) -> tuple[RunInfo, ...]:
+        found: dict[Path, RunInfo] = {}
         for job in self.root.glob(f"*/{JOB}"):
-            with suppress(StudioError):
-                found.append(self._read(job.parent))
-        return found
+            with suppress(StudioError):  # a folder that another window is moving to the trash
+                found[job.parent] = self._read(job.parent)
+        return tuple(found.values())
 
     def start_next(self) -> None:
         """Start the processes of all queued runs whose devices are free, in their order."""
@@ -324,13 +321,7 @@ def launch(folder: Path) -> subprocess.Popen[bytes]:
 def headless_command(run: Path) -> str:
     """The command that trains a run's folder without a window, on this machine or another one."""
     parts = process.main_command("_train", str(run))
-    return subprocess.list2cmdline(parts) if shutil.os.name == "nt" else _shell(parts)  # type: ignore[attr-defined]
-
-
-def _shell(parts: list[str]) -> str:
-    import shlex
-
-    return shlex.join(parts)
+    return subprocess.list2cmdline(parts) if sys.platform == "win32" else shlex.join(parts)
 
 
 def _placed(info: RunInfo, waiting: list[Path]) -> RunInfo:

@@ -23,6 +23,7 @@ from core.errors import StudioError
 from core.model import Model, ModelCard, load_card
 from core.nets.build import Networks
 from core.training import losses
+from core.training.batch import Batch
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset
 
@@ -208,17 +209,17 @@ class Teacher:
             filled[taken, match.new] = value[taken]
         return filled
 
-    def choose_swaps(
-        self, attribute: torch.Tensor, draw: torch.Tensor, share: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """From random attributes (N,) and numbers (N,) in 0..1, as random ones of which `share` are new."""
+    def choose_swaps(self, batch: Batch, share: float) -> Batch:
+        """The batch with its random swaps made over: `share` of them are of new attributes."""
         if not self.fresh or not self.matches:
-            return attribute, draw
+            return batch
+        attribute, draw = batch.swap_attribute, batch.swap_draw
         of_fresh = torch.tensor(self.fresh, device=attribute.device)[attribute % len(self.fresh)]
         old = torch.tensor([m.new for m in self.matches], device=attribute.device)
         new = draw < share
         rest = torch.where(new, draw / max(share, 1e-9), (draw - share) / max(1 - share, 1e-9))
-        return torch.where(new, of_fresh, old[attribute % len(old)]), rest
+        chosen = torch.where(new, of_fresh, old[attribute % len(old)])
+        return replace(batch, swap_attribute=chosen, swap_draw=rest)
 
     @torch.no_grad()
     def pictures(

@@ -295,10 +295,10 @@ Prepared = tuple[np.ndarray, np.ndarray, str]
 
 def _in_order(tasks: Sequence[tuple[str, int, bool]]) -> Iterator[Prepared | str]:
     if len(tasks) <= FEW:
-        yield from map(_prepare_one, tasks)
+        yield from map(prepare_one, tasks)
         return
     with get_context("spawn").Pool(os.cpu_count(), torch.set_num_threads, (1,)) as pool:
-        yield from pool.imap(_prepare_one, tasks, chunksize=16)
+        yield from pool.imap(prepare_one, tasks, chunksize=16)
 
 
 @cache
@@ -306,7 +306,7 @@ def _own_finder() -> FaceFinder:
     return FaceFinder()
 
 
-def _prepare_one(task: tuple[str, int, bool]) -> Prepared | str:
+def prepare_one(task: tuple[str, int, bool]) -> Prepared | str:
     """(S, S, 3) uint8, the mask of what is inside the photo, and the file's digest; or why it is left out."""
     path, size, faces = task
     try:

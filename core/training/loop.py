@@ -127,6 +127,8 @@ class Trainer:
                 "Start fewer processes, or make the batches larger.",
             )
         if config.finetune.base:
+            if self.team.size > 1:
+                raise StudioError("Fine-tuning runs in one process.", "Start it without torchrun.")
             nets = self.state.networks, self.state.average
             self.state.teacher = finetune.begin(run.folder, dataset.attributes, *nets, device)
             # half of the warm-up's images are any, so that the base is heard on more than the labelled ones

@@ -50,8 +50,12 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
         )
 
     if stage == "warmup":
-        decayed = torch.optim.AdamW(nets.classifier.parameters(), lr=config.warmup.lr, weight_decay=0.02)
-        decayed.param_groups[0]["base_lr"] = config.warmup.lr
+        # the trunk of a classifier that has learned already changes less
+        trunk = config.warmup.lr * (1.0 if state.teacher is None else config.finetune.trunk)
+        groups = ((nets.classifier.features, trunk), (nets.classifier.head, config.warmup.lr))
+        decayed = torch.optim.AdamW(
+            [{"params": list(m.parameters()), "lr": lr, "base_lr": lr} for m, lr in groups], weight_decay=0.02
+        )
         return {"classifier": decayed}
     if stage == "disentanglement":
         s = config.disentanglement
@@ -125,11 +129,23 @@ def step(
 
 def warmup(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
     """Gradients of the classifier on labelled images."""
-    loss = losses.classification(
-        state.networks.classifier(part.batch.seen), part.batch.labels, part.whole.known
-    )
-    loss.backward()
-    return {"classification": loss}
+    logits = state.networks.classifier(part.batch.seen)
+    parts = {"classification": losses.classification(logits, part.batch.labels, part.whole.known)}
+    total = parts["classification"] + _base_labels(config, state, part, logits, parts)
+    total.backward()
+    return parts
+
+
+def _base_labels(
+    config: TrainConfig, state: TrainState, part: Part, logits: list[torch.Tensor], parts: Losses
+) -> torch.Tensor:
+    """The weighted loss against what the base of a fine-tuning sees, put into `parts` too; 0 without one."""
+    if state.teacher is None:
+        return logits[0].new_zeros(())
+    opinions = state.teacher.probabilities(part.batch.seen)
+    loss = state.teacher.labels_loss(logits, opinions, part.batch.labels, part.whole.unknown)
+    parts["base_labels"] = loss
+    return config.finetune.labels * loss
 
 
 def disentanglement(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
@@ -153,6 +169,7 @@ def disentanglement(config: TrainConfig, state: TrainState, part: Part, share: f
     if s.rehearsal and share >= s.rehearsal_after:
         parts["rehearsal"] = _rehearse(state, part)
         total = total + s.rehearsal * parts["rehearsal"]
+    total = total + s.classification * _base_labels(config, state, part, logits, parts)
     total.backward()
     return parts
 
@@ -205,15 +222,24 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     critic = state.discriminator
     adversarial = y.adversarial if critic is not None and share >= y.adversarial_after else 0.0
     half = batch.take(batch.half)  # swaps on half of the images: a second pass is dear
+    if state.teacher is not None:
+        half = state.teacher.choose_swaps(half, config.finetune.new_swaps)
     fake = made[batch.half]
     if y.swapping or adversarial:
         swapped, value = _random_swap(state, attributes[batch.half], half)
         fake = nets.generator(torch.cat([swapped.flatten(1), residual[batch.half]], 1))
     if y.swapping:
         logits = nets.classifier(torch.where(half.mask > 0, fake, half.seen))
-        wanted = half.labels.clone()  # the other attributes are to stay
+        wanted, known = half.labels.clone(), whole.swapped  # the other attributes are to stay
+        if state.teacher is not None:
+            opinions = state.teacher.probabilities(half.seen)
+            wanted, known = state.teacher.fill(wanted, opinions), whole.halves.expand(wanted.shape[1])
+            shown, there = state.teacher.pictures(half.seen, opinions, half.swap_attribute, value)
+            pixels = whole.pixels[half.mask.shape[2]]
+            parts["base_pictures"] = state.teacher.picture_loss(fake, shown, half.mask, there, pixels)
+            total = total + config.finetune.pictures * parts["base_pictures"]
         wanted[torch.arange(len(value)), half.swap_attribute] = value
-        parts["swapping"] = losses.classification(logits, wanted, whole.swapped)
+        parts["swapping"] = losses.classification(logits, wanted, known)
         total = total + y.swapping * parts["swapping"]
     if adversarial and critic is not None:
         critic.requires_grad_(False)

@@ -1,0 +1,24 @@
+"""Train the run in FOLDER: the process behind a job of the window, also for a folder copied from there."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "train the run of a job"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the run's folder, with its job.json")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prepare, train, measure and keep, as the folder says; Ctrl+C pauses."""
+    from core.cli.train import stopped_by_interrupt
+    from core.jobs.child import limit_threads, run_job
+
+    limit_threads()
+    (arguments.folder / "control").mkdir(exist_ok=True)
+    with stopped_by_interrupt(arguments.folder / "control" / "pause"):
+        return run_job(arguments.folder)
