@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 from core import __version__
 from gui import actions
 from gui.widgets import asking, icons
+from gui.workspace import Workspace
 
 
 async def show_about(parent: QWidget) -> None:
@@ -36,8 +37,8 @@ async def show_about(parent: QWidget) -> None:
     await asking.finished(box)
 
 
-async def show_shortcuts(parent: QWidget) -> None:
-    """All keys, from the table of actions."""
+async def show_shortcuts(parent: QWidget, workspace: Workspace) -> None:
+    """All keys of the window and of a workspace, from their tables of actions."""
     dialog = QDialog(parent)
     dialog.setWindowTitle("Keyboard shortcuts")
     grid = QGridLayout()
@@ -46,10 +47,10 @@ async def show_shortcuts(parent: QWidget) -> None:
     native = QKeySequence.SequenceFormat.NativeText
     lines = [
         (" or ".join(QKeySequence(key).toString(native) for key in spec.keys), spec.tip)
-        for spec in actions.ACTIONS
+        for spec in (*workspace.ACTIONS, *actions.SHARED)
         if spec.keys
     ]
-    lines += actions.OTHER_KEYS
+    lines += workspace.OTHER_KEYS
     half = (len(lines) + 1) // 2
     for i, (keys, text) in enumerate(lines):
         row, column = i % half, 2 * (i // half)

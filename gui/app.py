@@ -76,7 +76,6 @@ async def _main(
     theme = Theme(app, settings.get("window/theme"))
     worker = Worker()
     window = MainWindow(theme, settings, worker, model)
-    session = window.editor.session
     closed = asyncio.Event()
     window.closed.connect(closed.set)
     with _faults_told(window):
@@ -95,7 +94,7 @@ async def _main(
         finally:
             timer.stop()
             window.hide()
-            await session.close()
+            await window.close_down()
             # an import of torch or a render can't be broken off; the window is out of sight meanwhile
             worker.close()
             theme.close()

@@ -1,16 +1,17 @@
-"""The main window: workspaces, menus, tool bar, status bar. What is edited is the workspace's business."""
+"""The main window: workspaces, menus, tool bars, status bar. What is done there is the workspaces' business."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, Qt, Signal
-from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QGuiApplication
+from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import (
-    QLabel,
+    QHBoxLayout,
     QMainWindow,
-    QMenu,
     QProgressBar,
     QStackedWidget,
     QToolBar,
@@ -20,16 +21,16 @@ from PySide6.QtWidgets import (
 
 from core.worker import Worker
 from gui import about, actions
-from gui.editor.session import Activity
 from gui.editor.view import EditorView
 from gui.settings import Settings
 from gui.theme import Theme
 from gui.widgets import icons
 from gui.widgets.elided_label import ElidedLabel
+from gui.workspace import Activity, Services, Workspace
 
 TITLE = "ZeroDIM Studio"
-# name, title, icon of each workspace there is; the switch is shown once there are several
-WORKSPACES = (("edit", "Edit", "edit"),)
+# the workspaces beside the editor, in the order of the switch
+OTHERS: tuple[type[Workspace], ...] = ()
 
 
 class MainWindow(QMainWindow):
@@ -42,60 +43,48 @@ class MainWindow(QMainWindow):
         super().__init__()
         self.setWindowTitle(TITLE)
         self.setMinimumSize(640, 440)
-        self._theme, self.settings = theme, settings
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)
+        self.services = Services(theme, settings, worker, self)
+        self.settings = settings
+        self._theme = theme
         self._asking = self._leaving = False
-        self.editor = EditorView(theme, settings, worker, model)
-        self.workspaces = QStackedWidget()
-        self.workspaces.addWidget(self.editor)
-        self.setCentralWidget(self.workspaces)
-        self.actions_by_name = actions.make_actions(self, self._handlers(), theme)
-        self._make_menus()
-        self._make_tool_bar()
+        self.editor = EditorView(self.services, model)
+        self.workspaces: dict[str, Workspace] = {
+            workspace.NAME: workspace
+            for workspace in (self.editor, *(make(self.services) for make in OTHERS))
+        }
+        self.front: Workspace = self.editor
+        self.stack = QStackedWidget()
+        self.setCentralWidget(self.stack)
+        self._shared = actions.make_actions(self, actions.SHARED, self._handlers(), theme)
+        self._make_switch()
         self._make_status_bar()
+        self._actions: dict[str, dict[str, QAction]] = {}
+        self._tool_bars: dict[str, QToolBar] = {}
+        self._menus: dict[str, list[QAction]] = {}
+        self._status: dict[str, QWidget] = {}
+        for workspace in self.workspaces.values():
+            self._add(workspace)
+        self.services.wanted.connect(self._bring)
+        self.fault.connect(lambda error: self.front.tasks.tell(error))
         theme.changed.connect(self._colour)
-        self.editor.changed.connect(self._update)
-        self.editor.state.photo_changed.connect(self._show_photo)
-        self.editor.session.activity_changed.connect(self._show_activity)
-        self.editor.opened.connect(self._show_recent)
-        self.editor.session.failed.connect(self._show_recent)
-        self.editor.canvas.view_changed.connect(self._show_zoom)
-        self.fault.connect(self.editor.session.tell)
         self._restore()
         self._colour()
-        self._update()
-        self._show_photo()
+        self.show_workspace(self.editor.NAME)
 
-    # what actions do
+    @property
+    def actions_by_name(self) -> dict[str, QAction]:
+        """The actions there are now: the window's and those of the workspace in front."""
+        return {**self._shared, **self._actions[self.front.NAME]}
 
     def _handlers(self) -> dict[str, Callable[..., object]]:
-        editor, canvas, state = self.editor, self.editor.canvas, self.editor.state
-        session, files = editor.session, editor.files
         return {
-            "open": editor.ask_open,
-            "save_as": editor.ask_save,
-            "open_recipe": lambda: session.start(files.ask_open_recipe()),
-            "save_recipe": lambda: session.start(files.ask_save_recipe()),
             "quit": self.close,
-            "undo": state.undo.undo,
-            "redo": state.undo.redo,
-            "reset": state.reset_face,
-            "next_face": lambda: state.step_face(1),
-            "previous_face": lambda: state.step_face(-1),
-            "adjust_frame": editor.adjust_frame,
-            "add_frame": editor.add_frame,
-            "boxes": canvas.set_boxes,
-            "split": lambda _: editor.set_mode("split"),
-            "side_by_side": lambda _: editor.set_mode("side_by_side"),
-            "single": lambda _: editor.set_mode("single"),
-            "zoom_in": lambda: canvas.zoom_step(1),
-            "zoom_out": lambda: canvas.zoom_step(-1),
-            "fit": canvas.fit,
-            "actual_size": canvas.actual_size,
             "theme_system": lambda _: self._choose_theme("system"),
             "theme_light": lambda _: self._choose_theme("light"),
             "theme_dark": lambda _: self._choose_theme("dark"),
-            "shortcuts": lambda: session.start(about.show_shortcuts(self)),
-            "about": lambda: session.start(about.show_about(self)),
+            "shortcuts": lambda: self.front.tasks.start(about.show_shortcuts(self, self.front)),
+            "about": lambda: self.front.tasks.start(about.show_about(self)),
         }
 
     def _choose_theme(self, choice: str) -> None:
@@ -104,67 +93,88 @@ class MainWindow(QMainWindow):
 
     # parts
 
-    def _make_menus(self) -> None:
-        for title, names in actions.MENUS.items():
+    def _add(self, workspace: Workspace) -> None:
+        """Give a workspace its place, its menus, its tool bar and its part of the status bar."""
+        name = workspace.NAME
+        self.stack.addWidget(workspace)
+        # as children of the workspace, actions have keys only while it is in front
+        made = actions.make_actions(workspace, workspace.ACTIONS, workspace.handlers(), self._theme)
+        self._actions[name] = made
+        self._menus[name] = self._make_menus(workspace, {**self._shared, **made})
+        self._tool_bars[name] = self._make_tool_bar(workspace, made)
+        self._status[name] = self._make_status(workspace)
+        workspace.changed.connect(partial(self._changed, workspace))
+        workspace.activity_changed.connect(partial(self._show_activity, workspace))
+        workspace.update_actions(made)
+
+    def _make_menus(self, workspace: Workspace, found: dict[str, QAction]) -> list[QAction]:
+        fillers = workspace.submenus()
+        made = []
+        for title, names in workspace.MENUS.items():
             menu = self.menuBar().addMenu(title)
             menu.setToolTipsVisible(False)
             for name in names:
                 if name is None:
                     menu.addSeparator()
                 elif name.startswith(">"):
-                    text, inner = actions.SUBMENUS[name[1:]]
+                    text, inner = workspace.SUBMENUS[name[1:]]
                     submenu = menu.addMenu(text)
                     for item in inner:
-                        submenu.addAction(self.actions_by_name[item])
-                    if name == ">recent":
-                        self.recent_menu = submenu
+                        submenu.addAction(found[item])
+                    if (fill := fillers.get(name[1:])) is not None:
+                        # before its menu opens, so that it is known whether the submenu has anything
+                        menu.aboutToShow.connect(partial(fill, submenu))
+                        fill(submenu)
                 else:
-                    menu.addAction(self.actions_by_name[name])
+                    menu.addAction(found[name])
+            made.append(menu.menuAction())
+        return made
 
-    def _make_tool_bar(self) -> None:
+    def _make_tool_bar(self, workspace: Workspace, found: dict[str, QAction]) -> QToolBar:
         bar = QToolBar("Tools")
-        bar.setObjectName("tools")
+        bar.setObjectName(f"tools_{workspace.NAME}")
         bar.setMovable(False)
         bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
-        self._add_workspace_switch(bar)
-        for name in actions.TOOLBAR:
+        for switch in self._switches:
+            bar.addAction(switch)
+            self._tool_button(bar, switch, with_text=True)
+        if self._switches:
+            bar.addSeparator()
+        for name in workspace.TOOLBAR:
             if name is None:
                 bar.addSeparator()
-            elif name == "hold":
-                bar.addWidget(self._make_hold_button())
+            elif (widget := workspace.tool_widget(name)) is not None:
+                bar.addWidget(widget)
             else:
-                bar.addAction(self.actions_by_name[name])
-                button = bar.widgetForAction(self.actions_by_name[name])
-                if isinstance(button, QToolButton):
-                    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-                    if name in actions.WITH_TEXT:
-                        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+                bar.addAction(found[name])
+                self._tool_button(bar, found[name], with_text=name in workspace.WITH_TEXT)
         self.addToolBar(bar)
-        self.tool_bar = bar
-        self.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)
+        bar.hide()
+        return bar
 
-    def _add_workspace_switch(self, bar: QToolBar) -> None:
-        """One button a workspace, as soon as there is a choice."""
-        if len(WORKSPACES) < 2:
+    @staticmethod
+    def _tool_button(bar: QToolBar, action: QAction, *, with_text: bool) -> None:
+        button = bar.widgetForAction(action)
+        if isinstance(button, QToolButton):
+            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+            if with_text:
+                button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+
+    def _make_switch(self) -> None:
+        """One action a workspace, as soon as there is a choice."""
+        self._switches: list[QAction] = []
+        if len(self.workspaces) < 2:
             return
         group = QActionGroup(self)
-        for index, (name, title, icon) in enumerate(WORKSPACES):
-            action = QAction(icons.icon(icon, self._theme.tokens.text), title, group)
-            action.setObjectName(f"workspace_{name}")
+        for index, workspace in enumerate(self.workspaces.values(), 1):
+            action = QAction(workspace.TITLE, group)
+            action.setObjectName(f"workspace_{workspace.NAME}")
             action.setCheckable(True)
-            action.setChecked(index == 0)
-            action.triggered.connect(lambda _=False, index=index: self.workspaces.setCurrentIndex(index))
-            bar.addAction(action)
-        bar.addSeparator()
-
-    def _make_hold_button(self) -> QToolButton:
-        self.hold = QToolButton()
-        self.hold.setToolTip("Hold to see the photo before (B)")
-        self.hold.setAccessibleName("Hold to see the photo before")
-        self.hold.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.hold.pressed.connect(lambda: self.editor.canvas.set_holding(True))
-        self.hold.released.connect(lambda: self.editor.canvas.set_holding(False))
-        return self.hold
+            action.setShortcut(QKeySequence(f"Alt+{index}"))
+            action.setToolTip(actions.with_keys(f"Go to {workspace.TITLE}", (f"Alt+{index}",)))
+            action.triggered.connect(partial(self.show_workspace, workspace.NAME))
+            self.addAction(action)
+            self._switches.append(action)
 
     def _make_status_bar(self) -> None:
         bar = self.statusBar()
@@ -176,79 +186,56 @@ class MainWindow(QMainWindow):
         self.progress.setFixedWidth(140)
         self.progress.setAccessibleName("Progress")
         self.progress.hide()
-        self.about_photo = QLabel()
-        self.zoom = QLabel()
-        self.zoom.setAccessibleName("Zoom")
-        self.zoom.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.zoom.setMinimumWidth(self.zoom.fontMetrics().horizontalAdvance("3200 %") + 12)
         bar.addWidget(self.activity, 1)
         bar.addWidget(self.progress)
-        bar.addPermanentWidget(self.about_photo)
-        self._zoom_buttons: list[QWidget] = [self.zoom]
-        for name in ("zoom_out", "zoom_in", "fit", "actual_size"):
-            button = QToolButton()
-            button.setDefaultAction(self.actions_by_name[name])
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            bar.addPermanentWidget(button)
-            self._zoom_buttons.append(button)
-            if name == "zoom_out":
-                bar.addPermanentWidget(self.zoom)
+        self._activities: dict[str, Activity] = {}
+
+    def _make_status(self, workspace: Workspace) -> QWidget:
+        part = QWidget()
+        row = QHBoxLayout(part)
+        row.setContentsMargins(0, 0, 0, 0)
+        for widget in workspace.status_widgets():
+            row.addWidget(widget)
+        self.statusBar().addPermanentWidget(part)
+        part.hide()
+        return part
 
     # what they show
 
-    def _update(self) -> None:
-        state, by_name = self.editor.state, self.actions_by_name
-        photo, placing = state.photo, self.editor.canvas.tool is not None
-        faces = len(state.recipe.faces) if state.recipe is not None else 0
-        for name in ("save_as", "save_recipe"):
-            by_name[name].setEnabled(photo is not None and not placing)
-        for name in ("split", "side_by_side", "single", "zoom_in", "zoom_out", "fit", "actual_size"):
-            by_name[name].setEnabled(photo is not None)
-        self.hold.setEnabled(photo is not None and not placing)
-        ready = photo is not None and state.card is not None and not placing
-        by_name["adjust_frame"].setEnabled(ready)
-        by_name["add_frame"].setEnabled(ready and faces > 0)
-        by_name["reset"].setEnabled(ready and state.face is not None and bool(state.face.swaps))
-        for name in ("next_face", "previous_face", "boxes"):
-            by_name[name].setEnabled(faces > 1 and not placing)
-        for name, possible, text in (
-            ("undo", state.undo.canUndo(), state.undo.undoText()),
-            ("redo", state.undo.canRedo(), state.undo.redoText()),
-        ):
-            action = by_name[name]
-            action.setEnabled(possible and not placing)
-            action.setText(f"&{name.title()} {text}".rstrip())
-            spec = next(spec for spec in actions.ACTIONS if spec.name == name)
-            action.setToolTip(actions.with_keys(f"{name.title()}: {text}" if text else spec.tip, spec.keys))
-        by_name["boxes"].setChecked(self.editor.canvas.boxes)
-        by_name[self.editor.canvas.mode].setChecked(True)
-        by_name[f"theme_{self._theme.choice}"].setChecked(True)
-        self.setWindowModified(state.unsaved)
+    def show_workspace(self, name: str, *_: object) -> None:
+        """Bring a workspace to the front."""
+        before, self.front = self.front, self.workspaces[name]
+        if before is not self.front:
+            before.leave()
+        for other, bar in self._tool_bars.items():
+            bar.setVisible(other == name)
+            self._status[other].setVisible(other == name)
+            for menu in self._menus[other]:
+                menu.setVisible(other == name)
+        for switch in self._switches:
+            switch.setChecked(switch.objectName() == f"workspace_{name}")
+        self.stack.setCurrentWidget(self.front)
+        self._changed(self.front)
+        self._show_activity(self.front, self._activities.get(name, Activity()))
+        self.front.enter()
 
-    def _show_photo(self) -> None:
-        photo = self.editor.state.photo
-        self.about_photo.setVisible(photo is not None)
-        for widget in self._zoom_buttons:
-            widget.setVisible(photo is not None)
-        if photo is None:
+    def _bring(self, name: str, request: object) -> None:
+        self.show_workspace(name)
+        self.front.receive(request)
+
+    def _changed(self, workspace: Workspace) -> None:
+        workspace.update_actions(self._actions[workspace.NAME])
+        if workspace is not self.front:
             return
-        self.setWindowTitle(f"{photo.path.name}[*] – {TITLE}")
-        self.about_photo.setText(f"{photo.width} × {photo.height}")
-        self._show_zoom()
+        document = workspace.document()
+        self.setWindowTitle(f"{document} – {TITLE}" if document else TITLE)
+        self.setWindowModified(workspace.unsaved and "[*]" in document)
+        self._shared[f"theme_{self._theme.choice}"].setChecked(True)
 
-    def _show_zoom(self) -> None:
-        self.zoom.setText(f"{self.editor.canvas.viewport.zoom * 100:.0f} %")
-
-    def _show_recent(self, *_: object) -> None:
-        recent = self.settings.recent()
-        self.editor.drop_area.set_recent(recent)
-        fill_recent(self.recent_menu, recent, self.editor.open, self._clear_recent)
-
-    def _clear_recent(self) -> None:
-        self.settings.clear_recent()
-        self._show_recent()
-
-    def _show_activity(self, activity: Activity) -> None:
+    def _show_activity(self, workspace: Workspace, activity: Activity) -> None:
+        self._activities[workspace.NAME] = activity
+        if workspace is not self.front:
+            return
         self.activity.setText(activity.text or "Ready")
         self.progress.setVisible(bool(activity.text))
         if activity.fraction is None:
@@ -258,13 +245,16 @@ class MainWindow(QMainWindow):
             self.progress.setValue(round(activity.fraction * 1000))
 
     def _colour(self) -> None:
-        actions.colour_actions(self.actions_by_name, self._theme)
-        self.hold.setIcon(icons.icon("eye", self._theme.tokens.text, self._theme.tokens.groove))
+        actions.colour_actions(self._shared, actions.SHARED, self._theme)
+        for workspace in self.workspaces.values():
+            actions.colour_actions(self._actions[workspace.NAME], workspace.ACTIONS, self._theme)
+        tokens = self._theme.tokens
+        for switch, workspace in zip(self._switches, self.workspaces.values(), strict=False):
+            switch.setIcon(icons.icon(workspace.ICON, tokens.text, tokens.groove, tokens.accent))
 
     # coming and going
 
     def _restore(self) -> None:
-        self._show_recent()
         geometry = self.settings.get("window/geometry")
         if geometry.isEmpty() or not self.restoreGeometry(geometry):
             room = QGuiApplication.primaryScreen().availableGeometry().size()
@@ -284,40 +274,32 @@ class MainWindow(QMainWindow):
             self.editor.canvas.set_holding(False)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Ask first where edits would be lost; a save that is under way is finished."""
-        session = self.editor.session
-        if not self._leaving and (self.editor.state.unsaved or session.saving):
+        """Ask first where work would be lost; what is under way and must be finished is finished."""
+        if not self._leaving and any(w.busy_closing for w in self.workspaces.values()):
             event.ignore()
             if not self._asking:
                 self._asking = True
-                session.start(self._leave())
+                self.front.tasks.start(self._leave())
             return
         self.settings.set("window/geometry", self.saveGeometry())
-        self.settings.set("editor/splitter", self.editor.splitter.saveState())
+        for workspace in self.workspaces.values():
+            workspace.remember()
         self.settings.sync()
         event.accept()
         self.closed.emit()
 
     async def _leave(self) -> None:
-        session = self.editor.session
         try:
-            await session.saved()
-            if await self.editor.files.may_leave():
-                self._leaving = True
-                self.close()
+            for name, workspace in self.workspaces.items():
+                if workspace.busy_closing:
+                    self.show_workspace(name)
+                    if not await workspace.may_close():
+                        return
+            self._leaving = True
+            self.close()
         finally:
             self._asking = False
 
-
-def fill_recent(
-    menu: QMenu, recent: list[Path], open_photo: Callable[[Path], None], clear: Callable[[], None]
-) -> None:
-    """Photos opened lately as a menu."""
-    menu.clear()
-    menu.setEnabled(bool(recent))
-    for path in recent:
-        action = menu.addAction(path.name.replace("&", "&&"))
-        action.setToolTip(str(path))
-        action.triggered.connect(lambda _=False, path=path: open_photo(path))
-    menu.addSeparator()
-    menu.addAction("Clear this list").triggered.connect(lambda _=False: clear())
+    async def close_down(self) -> None:
+        """The window is closed: end what its workspaces have under way."""
+        await asyncio.gather(*(workspace.close_down() for workspace in self.workspaces.values()))

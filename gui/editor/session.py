@@ -6,22 +6,21 @@ The engine lives on the worker thread and is made there, so that torch is never 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from PySide6.QtCore import QObject, Signal
 
 from core.editing.requests import RenderRequest
-from core.errors import StudioError
 from core.faces.frame import Frame
 from core.recipe import Recipe
 from core.worker import JobContext, Worker
 from gui.editor import edits
 from gui.editor.layers import Picture
 from gui.editor.state import EditorState
+from gui.tasks import Tasks
+from gui.workspace import Activity
 
 if TYPE_CHECKING:
     from core.editing import EditEngine, OpenedPhoto, Patch
@@ -32,15 +31,6 @@ SCREEN = 1600
 DETAIL = 4096
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Activity:
-    """What the worker does, for the status bar; `fraction` is None where nobody knows how far it is."""
-
-    text: str = ""
-    fraction: float | None = None
 
 
 def make_engine(model: Path | None) -> EditEngine:
@@ -52,11 +42,10 @@ def make_engine(model: Path | None) -> EditEngine:
     return EditEngine(model)
 
 
-class Session(QObject):
+class Session(Tasks):
     """Opens, looks, renders and saves for the state. Errors for people are emitted, never raised."""
 
     activity_changed = Signal(object)
-    failed = Signal(str, str)
     opened = Signal(object)  # the Picture of another photo
     rendered = Signal(int, object, object)  # the request's number, its Picture, its patches
 
@@ -71,7 +60,6 @@ class Session(QObject):
         super().__init__(parent)
         self._state, self._worker, self._model, self._factory = state, worker, model, engine
         self._engine: EditEngine | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._pump: asyncio.Task[Any] | None = None
         self.asked = 0  # number of the newest request
         self._shown = 0  # the newest request whose answer is on the canvas
@@ -84,45 +72,10 @@ class Session(QObject):
         self.saving = 0
         state.recipe_changed.connect(self._recipe_changed)
 
-    # tasks
-
-    def start(self, job: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run a coroutine; what it raises is told to the person."""
-        task = asyncio.get_running_loop().create_task(job)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.tell(error)
-
-    def tell(self, error: BaseException) -> None:
-        """Show an error: a StudioError in its own words, a bug in the log and as such."""
-        if isinstance(error, StudioError):
-            self.failed.emit(error.message, error.hint)
-            return
-        log.error("A job failed.", exc_info=error)
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-            self.failed.emit(
-                "There is not enough memory for this.", "Close other programs, or use a smaller photo."
-            )
-        else:
-            detail = f"{type(error).__name__}: {error}".strip()
-            self.failed.emit("The program made a mistake; your photo is unchanged.", detail)
-
     async def saved(self) -> None:
         """Wait until no save is under way."""
         while self.saving:
             await asyncio.sleep(0.05)
-
-    async def close(self) -> None:
-        """Drop everything that is under way. The worker itself is closed by its owner."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(
         self, job: Callable[[JobContext, EditEngine], T], *, lane: str | None = None, text: str = ""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent, QKeyEvent
-from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtGui import QAction, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QKeyEvent
+from PySide6.QtWidgets import QApplication, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.faces.frame import Frame
-from core.worker import Worker
-from gui.editor import panel
+from gui.editor import actions, panel
 from gui.editor.compare_view import CompareView
 from gui.editor.files import EditorFiles, dropped_file
 from gui.editor.frame_bar import FrameBar
@@ -19,34 +19,42 @@ from gui.editor.layers import Picture
 from gui.editor.panel import Panel
 from gui.editor.session import Session
 from gui.editor.state import EditorState
-from gui.settings import Settings
-from gui.theme import Theme
+from gui.editor.tools import EditorTools, fill_recent
 from gui.widgets.drop_area import DropArea
-from gui.widgets.message_bar import MessageBar
+from gui.workspace import Services, Workspace
 
 
-class EditorView(QWidget):
-    """The editor. `changed` is emitted when what can be done now may have changed."""
+class EditorView(Workspace):
+    """The editor."""
 
-    changed = Signal()
+    NAME, TITLE, ICON = "edit", "Edit", "edit"
+    ACTIONS, MENUS, SUBMENUS = actions.ACTIONS, actions.MENUS, actions.SUBMENUS
+    TOOLBAR, WITH_TEXT, OTHER_KEYS = actions.TOOLBAR, actions.WITH_TEXT, actions.OTHER_KEYS
+
     opened = Signal()  # a photo was opened, and is among the recent ones
 
-    def __init__(self, theme: Theme, settings: Settings, worker: Worker, model: Path | None) -> None:
-        super().__init__()
+    def __init__(self, services: Services, model: Path | None = None) -> None:
+        self._model = model
+        super().__init__(services)
+        theme, settings = services.theme, services.settings
         self.setAcceptDrops(True)
         self.settings = settings
-        self.state = EditorState(self)
-        self.session = Session(self.state, worker, model, parent=self)
         self.files = EditorFiles(self, self.state, self.session, settings, self.opened.emit)
-        self.messages = MessageBar(theme)
         self.drop_area = DropArea(theme)
         self.canvas = CompareView(theme)
         self.canvas.set_mode(settings.get("editor/compare"))
         self.frame_bar = FrameBar(self.canvas)
         self.panel = Panel(self.state, theme)
+        self.tools = EditorTools(self)
         self._lay_out()
         self._connect()
-        self.drop_area.set_recent(settings.recent())
+        self.show_recent()
+
+    def make_tasks(self) -> Session:
+        """The session's: it is the editor's side of the worker."""
+        self.state = EditorState(self)
+        self.session = Session(self.state, self.services.worker, self._model, parent=self)
+        return self.session
 
     def _lay_out(self) -> None:
         self.stack = QStackedWidget()
@@ -71,7 +79,7 @@ class EditorView(QWidget):
 
     def _connect(self) -> None:
         state, session, canvas = self.state, self.session, self.canvas
-        session.failed.connect(self.messages.show_error)
+        session.activity_changed.connect(self.activity_changed)
         session.opened.connect(self._opened)
         session.rendered.connect(self._rendered)
         state.recipe_changed.connect(self._show_faces)
@@ -81,6 +89,10 @@ class EditorView(QWidget):
         state.undo.cleanChanged.connect(self._tell_changed)
         canvas.face_clicked.connect(state.choose_face)
         canvas.view_changed.connect(self._want_detail)
+        canvas.view_changed.connect(self.tools.show_zoom)
+        self.opened.connect(self.show_recent)
+        session.failed.connect(self.show_recent)
+        state.photo_changed.connect(self.tools.show_photo)
         canvas.frame_changed.connect(self._frame_changed)
         canvas.frame_accepted.connect(self.accept_frame)
         canvas.frame_cancelled.connect(canvas.end_tool)
@@ -89,6 +101,87 @@ class EditorView(QWidget):
         self.panel.frame_wanted.connect(self.adjust_frame)
         self.drop_area.open_wanted.connect(self.ask_open)
         self.drop_area.recent_wanted.connect(self.open)
+
+    # for the window
+
+    def handlers(self) -> dict[str, Callable[..., object]]:
+        """What the editor's actions do."""
+        canvas, state, session, files = self.canvas, self.state, self.session, self.files
+        return {
+            "open": self.ask_open,
+            "save_as": self.ask_save,
+            "open_recipe": lambda: session.start(files.ask_open_recipe()),
+            "save_recipe": lambda: session.start(files.ask_save_recipe()),
+            "undo": state.undo.undo,
+            "redo": state.undo.redo,
+            "reset": state.reset_face,
+            "next_face": lambda: state.step_face(1),
+            "previous_face": lambda: state.step_face(-1),
+            "adjust_frame": self.adjust_frame,
+            "add_frame": self.add_frame,
+            "boxes": canvas.set_boxes,
+            "split": lambda _: self.set_mode("split"),
+            "side_by_side": lambda _: self.set_mode("side_by_side"),
+            "single": lambda _: self.set_mode("single"),
+            "zoom_in": lambda: canvas.zoom_step(1),
+            "zoom_out": lambda: canvas.zoom_step(-1),
+            "fit": canvas.fit,
+            "actual_size": canvas.actual_size,
+        }
+
+    def submenus(self) -> dict[str, Callable[[QMenu], None]]:
+        """The photos opened lately."""
+        return {"recent": self._fill_recent}
+
+    def tool_widget(self, name: str) -> QWidget | None:
+        """The button to hold."""
+        return self.tools.hold if name == "hold" else None
+
+    def status_widgets(self) -> list[QWidget]:
+        """Size of the photo and zoom."""
+        return self.tools.status
+
+    def update_actions(self, actions: Mapping[str, QAction]) -> None:
+        """As the photo, the face and the frame tool allow."""
+        self.tools.update(actions)
+
+    def document(self) -> str:
+        """The photo's name."""
+        return f"{self.state.photo.path.name}[*]" if self.state.photo is not None else ""
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there are edits that no file has."""
+        return self.state.unsaved
+
+    @property
+    def busy_closing(self) -> bool:
+        """Whether there is something to ask or to wait for."""
+        return self.state.unsaved or self.session.saving > 0
+
+    async def may_close(self) -> bool:
+        """Finish a save that is under way, then ask about edits that no file has."""
+        await self.session.saved()
+        return await self.files.may_leave()
+
+    def leave(self) -> None:
+        """A held key is let go: its release will not come here."""
+        self.canvas.set_holding(False)
+
+    def remember(self) -> None:
+        """Keep the layout for the next start."""
+        self.settings.set("editor/splitter", self.splitter.saveState())
+
+    def show_recent(self, *_: object) -> None:
+        """Offer the photos opened lately."""
+        self.drop_area.set_recent(self.settings.recent())
+
+    def _fill_recent(self, menu: QMenu) -> None:
+        fill_recent(menu, self.settings.recent(), self.open, self._clear_recent)
+
+    def _clear_recent(self) -> None:
+        self.settings.clear_recent()
+        self.show_recent()
 
     def _tell_changed(self, *_: object) -> None:
         self.changed.emit()

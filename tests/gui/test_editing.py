@@ -248,9 +248,9 @@ def test_hold_to_compare(drive, astronaut):
         assert np.array_equal(held[60:], unedited[60:]), "below the tag it is the photo before"
         QTest.keyRelease(canvas, Qt.Key.Key_B)
         assert np.array_equal(hands.seen(), edited)
-        QTest.mousePress(window.hold, Qt.MouseButton.LeftButton)
+        QTest.mousePress(window.editor.tools.hold, Qt.MouseButton.LeftButton)
         assert canvas.holding
-        QTest.mouseRelease(window.hold, Qt.MouseButton.LeftButton)
+        QTest.mouseRelease(window.editor.tools.hold, Qt.MouseButton.LeftButton)
         assert not canvas.holding
 
         hands.key(Qt.Key.Key_1, canvas)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ElementTree
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +18,11 @@ from PySide6.QtTest import QTest
 from core.faces.frame import Frame
 from core.paths import resources
 from core.recipe import FaceEdit, Recipe, Swap
-from gui import actions, theme
+from gui import actions, main_window, theme
 from gui.editor import edits
 from gui.editor.frame_tool import FrameTool, first_frame
 from gui.editor.layers import Layer, Picture
+from gui.editor.view import EditorView
 from gui.editor.viewport import Viewport
 from gui.settings import TABLE, Settings
 from gui.widgets.elided_label import ElidedLabel
@@ -235,25 +237,31 @@ def test_the_style_sheet_uses_every_colour_it_names():
     assert {field.name for field in fields(theme.Tokens)} == {field.name for field in fields(theme.LIGHT)}
 
 
-def test_every_action_is_found_and_no_key_is_used_twice():
-    names = [spec.name for spec in actions.ACTIONS]
+WORKSPACES = (EditorView, *main_window.OTHERS)
+
+
+@pytest.mark.parametrize("workspace", WORKSPACES, ids=lambda workspace: workspace.NAME)
+def test_every_action_is_found_and_no_key_is_used_twice(workspace):
+    names = [spec.name for spec in (*workspace.ACTIONS, *actions.SHARED)]
     assert len(set(names)) == len(names)
-    placed = {n for menu in actions.MENUS.values() for n in menu if n and not n.startswith(">")}
-    placed |= {n for _, inner in actions.SUBMENUS.values() for n in inner}
+    placed = {n for menu in workspace.MENUS.values() for n in menu if n and not n.startswith(">")}
+    placed |= {n for _, inner in workspace.SUBMENUS.values() for n in inner}
     assert placed == set(names), "every action is in a menu, and every entry is an action"
-    keys = [QKeySequence(key).toString() for spec in actions.ACTIONS for key in spec.keys]
+    keys = [QKeySequence(k).toString() for spec in (*workspace.ACTIONS, *actions.SHARED) for k in spec.keys]
+    keys += [QKeySequence(f"Alt+{place}").toString() for place in range(1, len(WORKSPACES) + 1)]
     assert len(set(keys)) == len(keys)
     assert all(keys)
 
 
 def test_icons_are_there_and_are_drawings():
-    wanted = {spec.icon for spec in actions.ACTIONS if spec.icon}
-    wanted |= {"app", "eye", "reset", "close", "error", "info", "photo", "edit"}
+    wanted = {spec.icon for workspace in WORKSPACES for spec in workspace.ACTIONS if spec.icon}
+    wanted |= {workspace.ICON for workspace in WORKSPACES}
+    code = "".join(path.read_text("utf-8") for path in Path(main_window.__file__).parent.rglob("*.py"))
     for name in wanted:
         path = resources() / "icons" / f"{name}.svg"
         assert ElementTree.fromstring(path.read_text()).tag.endswith("svg")
     for path in (resources() / "icons").glob("*.svg"):
-        assert path.stem in wanted, f"{path.name} is used nowhere"
+        assert path.stem in wanted or f'"{path.stem}"' in code, f"{path.name} is used nowhere"
 
 
 def test_settings_survive_nonsense(qapp):
