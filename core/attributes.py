@@ -9,21 +9,32 @@ import msgspec
 
 from core.errors import StudioError
 
+# where a template takes the prompt
+SLOT = "{}"
 
-class Value(msgspec.Struct, frozen=True):
-    """One setting of an attribute. `prompts` are the texts CLIP compares an image with."""
+
+class Value(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One setting of an attribute. `prompts` are the texts CLIP compares an image with.
+
+    `templates` are sentences with a `{}` that each prompt is put into; without any, those of the attribute.
+    """
 
     name: str
     title: str
     prompts: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
 
 
-class Attribute(msgspec.Struct, frozen=True):
-    """Something about an image that a person names, with a finite list of values."""
+class Attribute(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something about an image that a person names, with a finite list of values.
+
+    `templates` as in Value, for all values that have none of their own.
+    """
 
     name: str
     title: str
     values: tuple[Value, ...]
+    templates: tuple[str, ...] = ()
 
     def index(self, value: str) -> int:
         """Position of the value called `value`; StudioError if there is none."""
@@ -63,6 +74,13 @@ class AttributeSet(msgspec.Struct, frozen=True):
         return self.attributes[self.index(name)]
 
 
+def prompts_of(attribute: Attribute, value: Value) -> tuple[str, ...]:
+    """The texts that CLIP reads for a value: each prompt in each template, each text once, none empty."""
+    templates = value.templates or attribute.templates or (SLOT,)
+    texts = (t.replace(SLOT, p.strip()) for p in value.prompts if p.strip() for t in templates)
+    return tuple(dict.fromkeys(texts))
+
+
 def load_attribute_set(path: Path) -> AttributeSet:
     """Read an attribute set; StudioError says which field of the file is wrong."""
     try:
@@ -83,4 +101,11 @@ def load_attribute_set(path: Path) -> AttributeSet:
                 f"{attribute.title} in {path.name} needs at least two values with different names.",
                 "Correct the file.",
             )
+        templates = attribute.templates + tuple(t for value in attribute.values for t in value.templates)
+        for template in templates:
+            if SLOT not in template:
+                raise StudioError(
+                    f"The template “{template}” of {attribute.title} in {path.name} has no {SLOT}.",
+                    f"Put {SLOT} where the prompt goes.",
+                )
     return found
