@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import platformdirs
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -18,12 +17,12 @@ from core.attributes import AttributeSet
 from core.errors import StudioError
 from core.faces.frame import CANONICAL_POINTS, OUTSIDE
 from core.files import atomic_write
+from core.installed import CARD
 from core.nets.build import NetworkConfig, Networks
-from core.paths import resources
 from core.recipe import Swap
 
 SCHEMA = 1
-CARD = "card.json"
+
 WEIGHTS = "weights.safetensors"
 # What networks see where the photo ends, as `to_tensor` gives it.
 OUTSIDE_VALUE = OUTSIDE / 127.5 - 1
@@ -190,22 +189,3 @@ def save_card(card: ModelCard, folder: Path) -> None:
     """Write the card, readable by people."""
     with atomic_write(folder / CARD, overwrite=True) as file:
         file.write(msgspec.json.format(msgspec.json.encode(card), indent=2))
-
-
-def user_models_folder() -> Path:
-    """Where models that this user trained or imported are kept."""
-    return Path(platformdirs.user_data_dir("zerodim-studio", appauthor=False)) / "models"
-
-
-def list_models() -> list[Path]:
-    """Folders of all models: the program's own first, then the user's."""
-    roots = (resources() / "models", user_models_folder())
-    return [card.parent for root in roots for card in sorted(root.glob(f"*/{CARD}"))]
-
-
-def default_model() -> Path:
-    """The starter model's folder."""
-    models = list_models()
-    if not models:
-        raise StudioError("No model is installed.", "Install the program again, or import a model.")
-    return models[0]

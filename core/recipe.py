@@ -14,9 +14,12 @@ from core.files import atomic_write
 
 Blend = Literal["keep_detail", "resynthesise"]
 
-SCHEMA = 1
+# 2: a face may have a `refinement`; recipes of 1 are read as they are
+SCHEMA = 2
 # Beyond the embedding itself, where attributes are exaggerated; further out pictures fall apart.
 STRONGEST = 1.5
+# Of a refinement: far more than any time budget allows, so that a broken recipe doesn't keep a machine busy.
+MOST_STEPS = 1000
 # Bytes; a recipe has a few hundred a face.
 _LARGEST_FILE = 10_000_000
 
@@ -39,12 +42,34 @@ class Swap(msgspec.Struct, frozen=True):
             )
 
 
+class Refinement(msgspec.Struct, frozen=True):
+    """How far the model was fitted to one face: steps of its residual code, then of its generator.
+
+    No more is needed to do it again: model, photo, frame and steps give the same result. StudioError where
+    the steps are no numbers that a refinement has.
+    """
+
+    code_steps: int
+    generator_steps: int
+
+    def __post_init__(self) -> None:
+        if not all(0 <= steps <= MOST_STEPS for steps in (self.code_steps, self.generator_steps)):
+            raise StudioError(
+                f"A face can't be refined in {self.code_steps} and {self.generator_steps} steps.",
+                f"Steps are from 0 to {MOST_STEPS}.",
+            )
+
+
 class FaceEdit(msgspec.Struct, frozen=True):
-    """What is done to one face: where it is, the swaps, the blend. StudioError for two of one attribute."""
+    """What is done to one face: where it is, the swaps, the blend, and whether the model is fitted to it.
+
+    StudioError for two swaps of one attribute.
+    """
 
     frame: Frame
     swaps: tuple[Swap, ...] = ()
     blend: Blend = "keep_detail"
+    refinement: Refinement | None = None
 
     def __post_init__(self) -> None:
         names = [swap.attribute for swap in self.swaps]

@@ -28,6 +28,7 @@ TABLE = {
         Setting("window/geometry", QByteArray, QByteArray()),
         Setting("window/theme", str, "system"),
         Setting("editor/compare", str, "split"),
+        Setting("editor/model", str, ""),  # a folder; empty for the starter model
         Setting("editor/splitter", QByteArray, QByteArray()),
         Setting("files/recent", list, []),
         Setting("files/folder", str, ""),

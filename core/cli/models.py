@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print every model; one whose card is broken does not hide the others."""
-    from core.model import list_models, load_card
+    from core.installed import list_models
+    from core.model import load_card
 
     folders = arguments.folders or list_models()
     if not folders:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import msgspec
 
 from core.cli.terminal import UsageError
 from core.errors import StudioError
-from core.recipe import Blend, FaceEdit, Recipe, Swap, load_recipe
+from core.recipe import Blend, FaceEdit, Recipe, Refinement, Swap, load_recipe
 
 if TYPE_CHECKING:
     from core.editing import EditEngine, FaceView
@@ -33,12 +33,14 @@ class Wanted:
     """What is done to every photo: swaps and blend of each edited face, and which faces those are.
 
     `face` is "all", "largest" or a number from 1, the largest first; `frame`, if given, replaces the search.
+    `refine` is for how many seconds at most each face is refined, or how a recipe refined its own, or None.
     """
 
     swaps: tuple[Swap, ...]
     blend: Blend
     face: str | int
     frame: Frame | None
+    refine: float | Refinement | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def recipe_to_replay(path: Path) -> Recipe:
 
 def choose_model(folder: Path | None, recipe: Recipe | None) -> Path:
     """The model's folder: the one named, the recipe's own, or the starter model."""
-    from core.model import default_model, list_models, load_card
+    from core.installed import default_model, list_models
+    from core.model import load_card
 
     if folder is not None:
         return folder
@@ -98,27 +101,41 @@ def for_model(recipe: Recipe, card: ModelCard) -> Recipe:
 
 def wanted_of_recipe(recipe: Recipe, face: str | int, frame: Frame | None) -> Wanted:
     """What a recipe does to a face, for other photos; StudioError if it does different things to several."""
-    ways = {(edit.active(), edit.blend) for edit in recipe.faces if edit.active()}
+    ways = {(edit.active(), edit.blend, edit.refinement) for edit in recipe.faces if edit.active()}
     if len(ways) > 1:
         raise StudioError(
             "The recipe edits several faces in different ways and fits its own photo only.",
             "Leave the photos out to replay it there.",
         )
-    ((swaps, blend),) = ways
-    return Wanted(swaps, blend, face, frame)
+    ((swaps, blend, refinement),) = ways
+    return Wanted(swaps, blend, face, frame, refinement)
 
 
-def plan(engine: EditEngine, card: ModelCard, photo: Path, wanted: Wanted) -> Plan:
-    """Look at the photo and say which faces are edited how; StudioError if the wanted face is not there."""
+def plan(
+    engine: EditEngine,
+    card: ModelCard,
+    photo: Path,
+    wanted: Wanted,
+    progress: Callable[[float, str], None] | None = None,
+) -> Plan:
+    """Look at the photo and say which faces are edited how; StudioError if the wanted face is not there.
+
+    Faces are refined here where `wanted` gives seconds; `progress` hears of each.
+    """
     if wanted.frame is not None:
         faces = [engine.describe(photo, wanted.frame)]
     else:
         faces = chosen(engine.open(photo).faces, wanted.face)
-    edits = tuple(FaceEdit(view.frame, wanted.swaps, wanted.blend) for view in faces)
+    edits = []
+    for view in faces:
+        refinement = wanted.refine
+        if isinstance(refinement, float):
+            refinement = engine.refine(photo, view.frame, refinement, progress=progress).refinement
+        edits.append(FaceEdit(view.frame, wanted.swaps, wanted.blend, refinement))
     seen = [
         {name: max(values, key=values.__getitem__) for name, values in view.values.items()} for view in faces
     ]
-    return Plan(Recipe(str(photo.resolve()), card.name, edits), seen)
+    return Plan(Recipe(str(photo.resolve()), card.name, tuple(edits)), seen)
 
 
 def chosen(faces: Sequence[FaceView], face: str | int) -> list[FaceView]:

@@ -7,6 +7,7 @@ costs one swap, one decode and one blend of one face at preview size.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import CancelledError
@@ -23,9 +24,10 @@ from core.editing.requests import FaceView, OpenedPhoto, Patch, RenderRequest, R
 from core.errors import StudioError
 from core.faces.frame import Frame
 from core.images import Photo, open_photo, save_photo
-from core.recipe import FaceEdit, Recipe, Swap
+from core.recipe import FaceEdit, Recipe, Refinement
 
 if TYPE_CHECKING:
+    from core.editing.refine import Refined, Refining
     from core.faces.finder import FaceFinder
     from core.model import Codes, Model, ModelCard
 
@@ -72,11 +74,22 @@ class EditEngine:
         self._previews: Cache[_Preview] = Cache(128_000_000)
         self._encoded: Cache[_Encoded] = Cache(64_000_000)
         self._edited: Cache[np.ndarray] = Cache(32_000_000)
+        # some two megabytes a face; one that was forgotten costs seconds to make again
+        self._refined: Cache[tuple[Refined, Decoded]] = Cache(256_000_000)
         self._patches: Cache[Patch] = Cache(64_000_000)
 
     def load(self) -> ModelCard:
         """Load the model where it is not, and return its card. StudioError where it can't be."""
         return self._loaded().card
+
+    def forget(self) -> None:
+        """Free the model and all caches; the next call makes them again."""
+        self._model = None
+        self._photo = None
+        for cache in (self._previews, self._encoded, self._edited, self._refined, self._patches):
+            cache.clear()
+        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def open(self, path: Path, screen: int = 1600) -> OpenedPhoto:
         """Read a photo, find its faces and look at them. StudioError where it can't be read."""
@@ -106,8 +119,40 @@ class EditEngine:
             raise StudioError("The face frame is outside the photo.", "Place the frame on a face.")
         return self._view(frame, None, face)
 
-    def render(self, request: RenderRequest, cancelled: Callable[[], bool] = lambda: False) -> RenderResult:
-        """The recipe's patches for the screen; concurrent.futures.CancelledError once `cancelled()`."""
+    def begin_refining(self, path: Path, frame: Frame, seconds: float | None = None) -> Refining:
+        """Start to fit the model to the face in a frame, for at most `seconds` of work.
+
+        `Refining.step` goes on with it; `keep` makes the result known. StudioError where no photo is there.
+        """
+        return self._begin(photo_key(path), frame, None, seconds)
+
+    def keep(self, path: Path, frame: Frame, refining: Refining) -> Refined:
+        """Remember a refinement, so that recipes with it needn't make it again."""
+        return self._keep(photo_key(path), frame, refining)[0]
+
+    def refine(
+        self,
+        path: Path,
+        frame: Frame,
+        seconds: float | None = None,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Refined:
+        """All of it in one go. concurrent.futures.CancelledError once `cancelled()`."""
+        key = photo_key(path)
+        return self._work(key, frame, self._begin(key, frame, None, seconds), progress, cancelled)[0]
+
+    def render(
+        self,
+        request: RenderRequest,
+        cancelled: Callable[[], bool] = lambda: False,
+        progress: Progress | None = None,
+    ) -> RenderResult:
+        """The recipe's patches for the screen; concurrent.futures.CancelledError once `cancelled()`.
+
+        A refinement that was not made here yet, of a saved recipe, is made first: `progress` hears of it.
+        """
         started = time.perf_counter()
         self._check(request.recipe)
         key = photo_key(Path(request.recipe.photo))
@@ -131,11 +176,12 @@ class EditEngine:
                 edit.frame,
                 edit.active(),
                 edit.blend,
+                edit.refinement,
                 tuple(k for k, _ in under),
             )
             patch = self._patches.get(patch_key)
             if patch is None:
-                decoded = self._decode(key, edit.frame, edit.active())
+                decoded = self._decode(key, edit, progress, cancelled)
                 if cancelled():
                     raise CancelledError
                 region = composite(preview.pixels, bounds, [patch for _, patch in under])
@@ -171,15 +217,19 @@ class EditEngine:
         edits = [edit for edit in recipe.faces if _does_something(edit)]
         pixels = photo.pixels.copy() if edits else photo.pixels
         for number, edit in enumerate(edits):
-            tell(0.2 + 0.5 * number / len(edits), f"Editing face {number + 1} of {len(edits)}")
+            start, share = 0.2 + 0.5 * number / len(edits), 0.5 / len(edits)
+            tell(start, f"Editing face {number + 1} of {len(edits)}")
             left, top, right, bottom = bounds = edit.frame.bounds(photo.width, photo.height)
             if _empty(bounds):
                 continue
+            decoded = self._decode(
+                key,
+                edit,
+                lambda f, text, s=start, d=share: tell(s + d * f, text),  # type: ignore[misc]
+            )
             own = pixels[top:bottom, left:right]
             before = photo.to_srgb(own)
-            after = blend_face(
-                before, bounds, edit.frame, self._decode(key, edit.frame, edit.active()), edit.blend
-            )
+            after = blend_face(before, bounds, edit.frame, decoded, edit.blend)
             own[...] = carried_over(photo, own, before, after)
         tell(0.7, "Saving")
         save_photo(photo, pixels, out, overwrite=overwrite, quality=quality)
@@ -189,7 +239,8 @@ class EditEngine:
         if self._model is None:
             import torch
 
-            from core.model import Model, default_model
+            from core.installed import default_model
+            from core.model import Model
 
             self._model = Model.load(self._folder or default_model(), self._device)
             # a core for the window's own thread; threads that wait for a busy core are slower than none
@@ -251,18 +302,67 @@ class EditEngine:
                 known[frame] = self._encoded.put((key, frame), face, cost)
         return [known[frame] for frame in frames]
 
-    def _decode(self, key: PhotoKey, frame: Frame, swaps: tuple[Swap, ...]) -> Decoded:
+    def _begin(
+        self, key: PhotoKey, frame: Frame, steps: Refinement | None, seconds: float | None
+    ) -> Refining:
+        from core.editing.refine import STEPS, Refining
+
         face = self._encode(key, [frame])[0]
+        if not face.decoded.inside.any():
+            raise StudioError("The face frame is outside the photo.", "Place the frame on a face.")
+        decoded = face.decoded
+        return Refining(self._loaded(), face.codes, decoded.aligned, decoded.inside, steps or STEPS, seconds)
+
+    def _work(
+        self,
+        key: PhotoKey,
+        frame: Frame,
+        refining: Refining,
+        progress: Progress | None,
+        cancelled: Callable[[], bool],
+    ) -> tuple[Refined, Decoded]:
+        while not refining.done:
+            if cancelled():
+                raise CancelledError
+            if progress is not None:
+                progress(refining.fraction, "Refining the face")
+            refining.step()
+        return self._keep(key, frame, refining)
+
+    def _keep(self, key: PhotoKey, frame: Frame, refining: Refining) -> tuple[Refined, Decoded]:
+        face, refined = self._encode(key, [frame])[0], refining.result()
+        original = refined.decode(self._loaded(), face.codes)[0]
+        original = as_grey(original) if face.grey else original.copy()
+        entry = (refined, replace(face.decoded, original=original, edited=original))
+        return self._refined.put((key, frame, refined.refinement), entry, refined.nbytes + original.nbytes)
+
+    def _decode(
+        self,
+        key: PhotoKey,
+        edit: FaceEdit,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Decoded:
+        frame, swaps, refinement = edit.frame, edit.active(), edit.refinement
+        face = self._encode(key, [frame])[0]
+        refined, decoded = None, face.decoded
+        if refinement is not None:
+            entry = self._refined.get((key, frame, refinement))
+            if entry is None:
+                refining = self._begin(key, frame, refinement, None)
+                entry = self._work(key, frame, refining, progress, cancelled)
+            refined, decoded = entry
         if not swaps:
-            return face.decoded
-        edited = self._edited.get((key, frame, swaps))
+            return decoded
+        edited = self._edited.get((key, frame, swaps, refinement))
         if edited is None:
             model = self._loaded()
-            edited = model.decode(model.swap(face.codes, swaps))[0]
+            codes = model.swap(face.codes, swaps)
+            edited = (model.decode(codes) if refined is None else refined.decode(model, codes))[0]
             if face.grey:
                 edited = as_grey(edited)
-            self._edited.put((key, frame, swaps), edited, edited.nbytes)
-        return replace(face.decoded, edited=edited)
+            self._edited.put((key, frame, swaps, refinement), edited, edited.nbytes)
+        return replace(decoded, edited=edited)
 
     def _view(self, frame: Frame, points: np.ndarray | None, face: _Encoded) -> FaceView:
         values = {

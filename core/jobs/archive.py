@@ -80,7 +80,8 @@ def import_model(file: Path, models: Path | None = None) -> Path:
 
     StudioError, with nothing left behind, if anything of it is not as it must be.
     """
-    from core.model import Model, save_card, user_models_folder
+    from core.installed import user_models_folder
+    from core.model import Model, save_card
 
     root = user_models_folder() if models is None else models
     try:

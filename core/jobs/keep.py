@@ -17,7 +17,8 @@ def keep_model(model: Path, title: str = "", models: Path | None = None) -> Path
 
     It appears whole or not at all, and never replaces another model. StudioError where it can't be.
     """
-    from core.model import load_card, save_card, user_models_folder
+    from core.installed import user_models_folder
+    from core.model import load_card, save_card
 
     card = load_card(model)
     title = title.strip() or card.title

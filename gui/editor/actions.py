@@ -15,6 +15,9 @@ ACTIONS = (
     ActionSpec("next_face", "&Next face", "Edit the next face", ("N",)),
     ActionSpec("previous_face", "&Previous face", "Edit the face before", ("Shift+N",)),
     ActionSpec(
+        "refine", "&Refine the face", "Fit the model to the chosen face, or take that back", ("Ctrl+E",)
+    ),
+    ActionSpec(
         "adjust_frame", "&Adjust the face frame", "Move, resize or turn the face frame", ("Ctrl+F",), "frame"
     ),
     ActionSpec(
@@ -35,9 +38,21 @@ ACTIONS = (
 )
 
 MENUS: Menus = {
-    "&File": ("open", ">recent", None, "save_as", None, "open_recipe", "save_recipe", None, "quit"),
+    "&File": (
+        "open",
+        ">recent",
+        None,
+        "save_as",
+        None,
+        "open_recipe",
+        "save_recipe",
+        None,
+        ">model",
+        None,
+        "quit",
+    ),
     "&Edit": ("undo", "redo", None, "reset"),
-    "F&ace": ("next_face", "previous_face", None, "adjust_frame", "add_frame", None, "boxes"),
+    "F&ace": ("next_face", "previous_face", None, "refine", None, "adjust_frame", "add_frame", None, "boxes"),
     "&View": (
         *("split", "side_by_side", "single", None),
         *("zoom_in", "zoom_out", "fit", "actual_size", None),
@@ -47,6 +62,7 @@ MENUS: Menus = {
 }
 SUBMENUS: dict[str, tuple[str, tuple[str, ...]]] = {
     "recent": ("Open &recent", ()),
+    "model": ("&Model", ()),
     **COLOURS,
 }
 TOOLBAR: ToolBarItems = (

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from core.attributes import AttributeSet
 from core.faces.frame import Frame
-from core.recipe import Blend, FaceEdit, Recipe, Swap
+from core.recipe import Blend, FaceEdit, Recipe, Refinement, Swap
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,14 @@ def with_blend(recipe: Recipe, index: int, blend: Blend) -> Recipe:
 
 
 def with_frame(recipe: Recipe, index: int, frame: Frame) -> Recipe:
-    """Move a face's frame."""
-    return with_face(recipe, index, msgspec.structs.replace(recipe.faces[index], frame=frame))
+    """Move a face's frame; a refinement was made for the old one."""
+    face = msgspec.structs.replace(recipe.faces[index], frame=frame, refinement=None)
+    return with_face(recipe, index, face)
+
+
+def with_refinement(recipe: Recipe, index: int, refinement: Refinement | None) -> Recipe:
+    """Say how a face was refined; None for not at all."""
+    return with_face(recipe, index, msgspec.structs.replace(recipe.faces[index], refinement=refinement))
 
 
 def with_new_face(recipe: Recipe, frame: Frame) -> Recipe:
@@ -83,6 +90,20 @@ def with_found_faces(recipe: Recipe, frames: Iterable[Frame]) -> Recipe:
     known = [face.frame for face in recipe.faces]
     new = [FaceEdit(frame) for frame in frames if not any(_same(frame, other) for other in known)]
     return msgspec.structs.replace(recipe, faces=(*recipe.faces, *new))
+
+
+def for_model(recipe: Recipe, model: str, attributes: AttributeSet) -> Recipe:
+    """The recipe for another model: with the swaps that it knows, without what was fitted to the one before."""
+    known = {a.name: {value.name for value in a.values} for a in attributes}
+    faces = tuple(
+        msgspec.structs.replace(
+            face,
+            swaps=tuple(swap for swap in face.swaps if swap.value in known.get(swap.attribute, ())),
+            refinement=None,
+        )
+        for face in recipe.faces
+    )
+    return msgspec.structs.replace(recipe, model=model, faces=faces)
 
 
 def _same(a: Frame, b: Frame) -> bool:

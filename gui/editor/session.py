@@ -6,7 +6,8 @@ The engine lives on the worker thread and is made there, so that torch is never 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +15,7 @@ from PySide6.QtCore import QObject, Signal
 
 from core.editing.requests import RenderRequest
 from core.faces.frame import Frame
-from core.recipe import Recipe
+from core.recipe import Recipe, Refinement
 from core.worker import JobContext, Worker
 from gui.editor import edits
 from gui.editor.layers import Picture
@@ -24,6 +25,7 @@ from gui.workspace import Activity
 
 if TYPE_CHECKING:
     from core.editing import EditEngine, OpenedPhoto, Patch
+    from core.model import ModelCard
 
 # Longer side, in pixels, of what the canvas shows of a large photo, and of what it shows once it is zoomed in
 # beyond that: 4096 is all of a 12-megapixel photo, and 100 MB for before and after.
@@ -70,6 +72,7 @@ class Session(Tasks):
         self._pictures: dict[int, Picture] = {}
         self._screen = SCREEN
         self.saving = 0
+        self.refined: set[tuple[Frame, Refinement]] = set()  # what the engine needn't make again
         state.recipe_changed.connect(self._recipe_changed)
 
     async def saved(self) -> None:
@@ -102,6 +105,22 @@ class Session(Tasks):
                 self._busy.remove(activity)
                 self.activity_changed.emit(self._busy[-1] if self._busy else Activity())
 
+    async def run(self, job: Callable[[EditEngine], T]) -> T:
+        """Run a short job with the engine, in turn with everything else."""
+        return await self._run(lambda _, engine: job(engine))
+
+    @contextmanager
+    def telling(self, text: str) -> Iterator[Callable[[float], None]]:
+        """Say in the status bar what goes on in the block, and how far it is: a share of 1."""
+        own = Activity(text, 0.0)
+        self._busy.append(own)
+        self.activity_changed.emit(own)
+        try:
+            yield lambda fraction: self._progress(own, Activity(text, fraction))
+        finally:
+            self._busy.remove(own)
+            self.activity_changed.emit(self._busy[-1] if self._busy else Activity())
+
     def _progress(self, own: Activity, now: Activity) -> None:
         if self._busy and self._busy[-1] is own:
             self.activity_changed.emit(now)
@@ -114,6 +133,41 @@ class Session(Tasks):
             card = await self._run(lambda _, engine: engine.load(), text="Loading the model…")
             if self._state.card is None:
                 self._state.set_card(card)
+
+    async def use_model(self, folder: Path) -> None:
+        """Edit with another model; the present one stays on any error.
+
+        Swaps that the other model knows are kept. Steps can't be taken back beyond this: the values they
+        would bring back may not be there.
+        """
+
+        def loading(_context: JobContext, _engine: EditEngine) -> tuple[EditEngine, ModelCard]:
+            engine = self._factory(folder)
+            return engine, engine.load()
+
+        self._worker.cancel("render")
+        self._engine, card = await self._run(loading, text="Loading the model…")
+        self._model = folder
+        path, recipe, unsaved = self._state.path, self._state.recipe, self._state.unsaved
+        self._state.set_card(card)
+        if path is not None and recipe is not None:
+            await self.open(path, edits.for_model(recipe, card.name, card.attributes))
+            if unsaved:
+                self._state.undo.resetClean()
+
+    @property
+    def model(self) -> Path | None:
+        """The folder of the model in use; None for the starter model."""
+        return self._model
+
+    async def free_device(self) -> None:
+        """Forget the model and all that is cached; the next edit loads it again."""
+
+        def forget(_context: JobContext, engine: EditEngine) -> None:
+            engine.forget()
+
+        if self._engine is not None:
+            await self._run(forget, text="Freeing the device…")
 
     async def open(self, path: Path, recipe: Recipe | None = None) -> bool:
         """Open a photo, with a saved recipe if given; true if it is shown. The old one stays on any error."""
@@ -137,6 +191,7 @@ class Session(Tasks):
             return False
         self._shown = self.asked  # what was rendered for the photo before is of no use now
         self._looking.clear()
+        self.refined.clear()
         self._screen, self._pictures = SCREEN, {SCREEN: picture}
         self._photo_shown = mine
         self.opened.emit(picture)
@@ -198,8 +253,12 @@ class Session(Tasks):
     async def _render(self) -> None:
         while self._shown < self.asked and self._state.recipe is not None:
             number, photo, screen = self.asked, self._photo_shown, self._present_screen()
+            recipe = self._state.recipe
+            needed = {(f.frame, f.refinement) for f in recipe.faces if f.refinement is not None}
+            text = "" if needed <= self.refined else "Refining the face…"  # of a saved recipe
             try:
-                patches = await self._run(_rendering(number, self._state.recipe, screen), lane="render")
+                patches = await self._run(_rendering(number, recipe, screen), lane="render", text=text)
+                self.refined |= needed
             except asyncio.CancelledError:
                 if _told_to_end():
                     raise
@@ -277,7 +336,7 @@ def _rendering(
 ) -> Callable[[JobContext, EditEngine], tuple[Patch, ...]]:
     """The job that renders a recipe."""
     request = RenderRequest(number, recipe, screen)
-    return lambda context, engine: engine.render(request, context.cancelled).patches
+    return lambda context, engine: engine.render(request, context.cancelled, context.progress).patches
 
 
 def _told_to_end() -> bool:

@@ -10,13 +10,15 @@ from PySide6.QtGui import QAction, QDragEnterEvent, QDragLeaveEvent, QDropEvent,
 from PySide6.QtWidgets import QApplication, QMenu, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from core.faces.frame import Frame
+from core.installed import CARD, default_model, installed_models
 from gui.editor import actions, panel
 from gui.editor.compare_view import CompareView
-from gui.editor.files import EditorFiles, dropped_file
+from gui.editor.files import EditorFiles, dropped_file, same_file
 from gui.editor.frame_bar import FrameBar
 from gui.editor.frame_tool import FrameTool, first_frame
 from gui.editor.layers import Picture
 from gui.editor.panel import Panel
+from gui.editor.refiner import Refiner
 from gui.editor.session import Session
 from gui.editor.state import EditorState
 from gui.editor.tools import EditorTools, fill_recent
@@ -34,7 +36,9 @@ class EditorView(Workspace):
     opened = Signal()  # a photo was opened, and is among the recent ones
 
     def __init__(self, services: Services, model: Path | None = None) -> None:
-        self._model = model
+        chosen = services.settings.get("editor/model")
+        # a model that was removed meanwhile is no reason not to start
+        self._model = model or (Path(chosen) if chosen and (Path(chosen) / CARD).is_file() else None)
         super().__init__(services)
         theme, settings = services.theme, services.settings
         self.setAcceptDrops(True)
@@ -44,7 +48,7 @@ class EditorView(Workspace):
         self.canvas = CompareView(theme)
         self.canvas.set_mode(settings.get("editor/compare"))
         self.frame_bar = FrameBar(self.canvas)
-        self.panel = Panel(self.state, theme)
+        self.panel = Panel(self.state, self.refiner, theme)
         self.tools = EditorTools(self)
         self._lay_out()
         self._connect()
@@ -54,6 +58,7 @@ class EditorView(Workspace):
         """The session's: it is the editor's side of the worker."""
         self.state = EditorState(self)
         self.session = Session(self.state, self.services.worker, self._model, parent=self)
+        self.refiner = Refiner(self.state, self.session, self)
         return self.session
 
     def _lay_out(self) -> None:
@@ -87,6 +92,8 @@ class EditorView(Workspace):
         for signal in (state.photo_changed, state.face_changed, state.model_changed, state.undo.indexChanged):
             signal.connect(self._tell_changed)
         state.undo.cleanChanged.connect(self._tell_changed)
+        self.services.device_wanted.connect(self._free_device)
+        self.refiner.changed.connect(self._tell_changed)
         canvas.face_clicked.connect(state.choose_face)
         canvas.view_changed.connect(self._want_detail)
         canvas.view_changed.connect(self.tools.show_zoom)
@@ -117,6 +124,7 @@ class EditorView(Workspace):
             "reset": state.reset_face,
             "next_face": lambda: state.step_face(1),
             "previous_face": lambda: state.step_face(-1),
+            "refine": self.refiner.toggle,
             "adjust_frame": self.adjust_frame,
             "add_frame": self.add_frame,
             "boxes": canvas.set_boxes,
@@ -130,8 +138,8 @@ class EditorView(Workspace):
         }
 
     def submenus(self) -> dict[str, Callable[[QMenu], None]]:
-        """The photos opened lately."""
-        return {"recent": self._fill_recent}
+        """The photos opened lately, and the models there are."""
+        return {"recent": self._fill_recent, "model": self._fill_models}
 
     def tool_widget(self, name: str) -> QWidget | None:
         """The button to hold."""
@@ -178,6 +186,36 @@ class EditorView(Workspace):
 
     def _fill_recent(self, menu: QMenu) -> None:
         fill_recent(menu, self.settings.recent(), self.open, self._clear_recent)
+
+    def _fill_models(self, menu: QMenu) -> None:
+        menu.clear()
+        used = self.session.model or default_model()
+        for model in installed_models():
+            action = menu.addAction(model.title.replace("&", "&&"))
+            action.setCheckable(True)
+            action.setChecked(same_file(model.folder, used))
+            action.setToolTip(str(model.folder))
+            action.triggered.connect(lambda _=False, folder=model.folder: self.use_model(folder))
+
+    def use_model(self, folder: Path) -> None:
+        """Edit with another model from now on, also after the next start."""
+        self.session.start(self._use_model(folder))
+
+    async def _use_model(self, folder: Path) -> None:
+        await self.session.use_model(folder)
+        self.settings.set("editor/model", str(folder))
+
+    def _free_device(self, reason: str) -> None:
+        self.session.start(self.session.free_device())
+        self.messages.show_info(reason, "The next edit loads the model again.")
+
+    def receive(self, request: object) -> None:
+        """A model's folder: edit with it. A photo: open it."""
+        if isinstance(request, Path):
+            if request.is_dir():
+                self.use_model(request)
+            else:
+                self.open(request)
 
     def _clear_recent(self) -> None:
         self.settings.clear_recent()
