@@ -1,4 +1,4 @@
-"""The main window: workspaces, menus, tool bars, status bar. What is done there is the workspaces' business."""
+"""The main window: workspaces, menus, tool bars, status bar. The rest is the workspaces' business."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def with_found_faces(recipe: Recipe, frames: Iterable[Frame]) -> Recipe:
 
 
 def for_model(recipe: Recipe, model: str, attributes: AttributeSet) -> Recipe:
-    """The recipe for another model: with the swaps that it knows, without what was fitted to the one before."""
+    """The recipe for another model: with the swaps it knows, without refinements."""
     known = {a.name: {value.name for value in a.values} for a in attributes}
     faces = tuple(
         msgspec.structs.replace(
