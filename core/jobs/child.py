@@ -214,9 +214,9 @@ def _finish(
         metrics = evaluate(model, whole, _judge(run, spec, config, whole))
         model.card = msgspec.structs.replace(model.card, metrics=metrics)
         save_card(model.card, folder)
-    run.event("finished", stage=stage, metrics=metrics)
     if spec.keep:
         run.event("kept", folder=str(keep_model(folder, spec.title)))
+    run.event("finished", stage=stage, metrics=metrics)
 
 
 def _judge(run: JobRun, spec: JobSpec, config: TrainConfig, whole: Dataset) -> Any:

@@ -1,0 +1,205 @@
+"""Training jobs through real child processes: start, pause, resume, kill, keep, the queue, and re-attaching."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from core.installed import list_models
+from core.jobs import (
+    EventTail,
+    Jobs,
+    JobSpec,
+    RunInfo,
+    curves,
+    differences,
+    read_events,
+    samples_of,
+)
+from core.jobs import process as processes
+from core.model import Model
+from core.recipe import Swap
+from tests.synthetic import TINY, draw_faces, write_dataset
+
+# stages with a few steps each; long enough in the last one to be met in it
+STEPS = ("warmup.steps=6", "disentanglement.steps=8", "amortisation.steps=4")
+PATIENCE = 240.0  # machines are shared
+
+
+def job(data: Path, title: str = "Tiny", synthesis: int = 12, **other: object) -> JobSpec:
+    overrides = (*TINY, *STEPS, f"synthesis.steps={synthesis}", "sample_every=10", "checkpoint_every=5")
+    settings = {"preset": "faces-starter", "overrides": overrides, "judge_steps": 0, "devices": ("cpu",)}
+    return JobSpec(title=title, data=str(data), **{**settings, **other})  # type: ignore[arg-type]
+
+
+def until(jobs: Jobs, run: Path, reached: Callable[[RunInfo], bool]) -> RunInfo:
+    """Poll as a window does until a run is where the test wants it."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        jobs.poll()
+        info = jobs.info(run)
+        if reached(info):
+            return info
+        assert info.state != "failed", (info.error, (run / "output.txt").read_text())
+        time.sleep(0.02)
+    raise AssertionError(f"{jobs.info(run)} after {PATIENCE} s")
+
+
+def in_synthesis(info: RunInfo) -> bool:
+    return info.state == "training" and info.stage == "synthesis"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data") / "faces", 240)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    made = Jobs(tmp_path / "runs")
+    yield made
+    for folder in (tmp_path / "runs").glob("*"):
+        processes.kill(folder)
+
+
+@pytest.mark.slow
+def test_a_job_trains_tells_and_keeps_its_model(jobs: Jobs, data: Path) -> None:
+    started = jobs.start(job(data, judge_steps=4))
+    assert started.state in ("preparing", "training")
+    run, tail = started.folder, EventTail(started.folder)
+    kinds: list[str] = []
+    info = until(jobs, run, lambda i: (kinds.extend(e.kind for e in tail.new()), i.state == "finished")[1])
+    kinds.extend(e.kind for e in tail.new())
+    events = read_events(run)
+    assert kinds == [e.kind for e in events]
+    assert {"start", "stage", "step", "sample", "evaluation", "finished", "kept"} <= set(kinds)
+    assert (info.done, info.total) == (30, 30)
+    last = [e for e in events if e.kind == "step"][-1]
+    assert last.numbers["seconds_left"] == 0 and last.numbers["memory"] > 2**20
+    assert {"pixels", "swapping"} <= set(last.losses()) and "memory" not in last.losses()
+    assert {"accuracy: glasses", "leakage: glasses", "pixels"} <= {c.name for c in curves(events)}
+    shown = samples_of(run, events)
+    assert shown[-1].held_out and not shown[0].held_out
+    size = (len(shown[-1].columns) * shown[-1].tile, shown[-1].rows * shown[-1].tile)
+    from PIL import Image
+
+    assert Image.open(shown[-1].path).size == size
+    # the model is among the user's, knows what it is made of, and edits
+    assert info.kept is not None and info.kept in list_models()
+    model = Model.load(info.kept, "cpu")
+    facts = model.card.training
+    assert model.card.title == "Tiny" and len(str(facts["data_sha256"])) == 64
+    assert json.loads(str(facts["labels"]))["Glasses"].keys() == {"None", "Glasses"}
+    assert set(model.card.metrics) >= {"accuracy", "leakage"} and list((info.kept / "samples").glob("*.png"))
+    codes = model.encode(draw_faces(1, 32)[0])
+    assert model.decode(model.swap(codes, [Swap("glasses", "glasses")])).shape == (1, 32, 32, 3)
+    # and it can go on for longer
+    jobs.resume_longer(run, 5)
+    longer = until(jobs, run, lambda i: i.state == "finished" and i.total == 35)
+    assert longer.done == 35 and longer.kept != info.kept
+
+
+@pytest.mark.slow
+def test_killed_and_paused_it_resumes_to_the_same_weights(jobs: Jobs, data: Path) -> None:
+    whole = jobs.start(job(data, "Whole", synthesis=40, keep=False)).folder
+    broken = jobs.start(job(data, "Broken", synthesis=40, keep=False)).folder
+    assert jobs.info(broken).state == "queued" and jobs.info(broken).place == 1
+    until(jobs, whole, lambda i: i.state == "finished")
+    until(jobs, broken, in_synthesis)
+    pid = json.loads((broken / "process.json").read_text())["pid"]
+    os.kill(pid, signal.SIGKILL)
+    dead = None
+    end = time.monotonic() + 20
+    while (dead is None or dead.state != "failed") and time.monotonic() < end:
+        dead = jobs.info(broken)
+    assert dead is not None and dead.state == "failed" and dead.error is not None
+    assert "ended from outside" in dead.error.sentence and dead.can_resume
+    jobs.resume(broken)
+    until(jobs, broken, in_synthesis)
+    # another window looks at the same run, and pauses it
+    other = Jobs(jobs.root)
+    assert in_synthesis(other.info(broken)) or other.info(broken).state == "training"
+    other.pause(broken)
+    assert other.info(broken).state in ("pausing", "paused")
+    until(other, broken, lambda i: i.state == "paused")
+    assert not processes.alive(broken)
+    jobs.resume(broken)
+    until(jobs, broken, lambda i: i.state == "finished")
+    one, two = (load_file(r / "model" / "weights.safetensors") for r in (whole, broken))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert differences(whole, broken) == []
+
+
+@pytest.mark.slow
+def test_stop_and_keep_and_a_sample_at_once(jobs: Jobs, data: Path) -> None:
+    run = jobs.start(job(data, "Long", synthesis=100_000, minutes=0)).folder
+    until(jobs, run, in_synthesis)
+    before = len(samples_of(run, read_events(run)))
+    jobs.sample_now(run)
+    until(jobs, run, lambda i: "sample" in [e.numbers.get("request") for e in read_events(run)])
+    jobs.stop_and_keep(run)
+    info = until(jobs, run, lambda i: i.state == "finished")
+    assert len(samples_of(run, read_events(run))) > before
+    assert info.stopped_early and info.kept is not None
+    card = Model.load(info.kept, "cpu").card
+    assert any("stopped early" in limit for limit in card.limits)
+    steps = [e for e in read_events(run) if e.kind == "asked" and e.numbers["request"] == "stop"]
+    assert len(steps) == 1
+
+
+@pytest.mark.slow
+def test_the_queue_goes_on_without_a_window(jobs: Jobs, data: Path) -> None:
+    first = jobs.start(job(data, "First", synthesis=3, keep=False)).folder
+    second = jobs.start(job(data, "Second", synthesis=3, keep=False)).folder
+    assert jobs.info(second).state == "queued"
+    # nobody polls: only the first one's process can start the second
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and not any(e.kind == "finished" for e in read_events(second)):
+        time.sleep(0.1)
+    assert [Jobs(jobs.root).info(run).state for run in (first, second)] == ["finished", "finished"]
+    starts = {run: next(e.time for e in read_events(run) if e.kind == "preparing") for run in (first, second)}
+    over = next(e.time for e in read_events(first) if e.kind == "finished")
+    assert starts[second] >= over
+
+
+@pytest.mark.slow
+def test_a_process_that_does_not_answer_is_killed(jobs: Jobs, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.jobs.jobs.KILL_AFTER", 1.0)
+    run = jobs.start(job(data, "Deaf", synthesis=100_000)).folder
+    until(jobs, run, in_synthesis)
+    until(jobs, run, lambda i: (run / "checkpoints" / "last.safetensors").exists())
+    pid = json.loads((run / "process.json").read_text())["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    jobs.pause(run)
+    info = until(jobs, run, lambda i: i.state == "paused")
+    assert info.can_resume and not processes.alive(run)
+
+
+@pytest.mark.slow
+def test_vanished_images_are_said_and_come_back(jobs: Jobs, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "mine", 60)
+    run = jobs.start(job(data, synthesis=2, keep=False)).folder
+    until(jobs, run, lambda i: i.state in ("training", "finished", "evaluating"))
+    jobs.pause(run) if jobs.info(run).state == "training" else None
+    until(jobs, run, lambda i: i.state in ("paused", "finished"))
+    data.rename(tmp_path / "gone")
+    if jobs.info(run).state == "paused":
+        jobs.resume(run)
+        end = time.monotonic() + PATIENCE
+        while jobs.info(run).state != "failed" and time.monotonic() < end:
+            jobs.poll()
+        error = jobs.info(run).error
+        assert error is not None and "holds no prepared images" in error.sentence and error.raw
+        (tmp_path / "gone").rename(data)
+        jobs.resume(run)
+    until(jobs, run, lambda i: i.state == "finished")
