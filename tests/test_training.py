@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -16,15 +17,16 @@ from safetensors.torch import load_file
 
 from core.errors import StudioError
 from core.model import Model
+from core.nets.classifier import AttributeClassifier
 from core.recipe import Swap
 from core.training import losses, stages
 from core.training.batch import make_batch
 from core.training.config import load_config
-from core.training.dataset import Dataset, balance_weights
+from core.training.dataset import Dataset, Index, balance_weights, write_index
 from core.training.loop import train
 from core.training.run import Run
-from core.training.state import TrainState
-from tests.synthetic import draw_faces, tiny_config, write_dataset
+from core.training.state import STAGES, TrainState
+from tests.synthetic import draw_faces, faces_attributes, tiny_config, write_dataset
 
 
 def test_trained_model_saves_and_loads_the_same(tiny_model: Path) -> None:
@@ -230,3 +232,114 @@ def test_a_run_stops_when_asked_and_goes_on(tmp_path: Path) -> None:
     assert train(config, dataset, again, "cpu") is not None
     with pytest.raises(StudioError, match="holds a run already"):
         Run.start(run.folder, config)
+
+
+def test_a_batch_in_pieces_gives_the_whole_batchs_gradients(tmp_path: Path) -> None:
+    """Parts of unequal masks and labels add up, in every stage."""
+    config = tiny_config(
+        "synthesis.adversarial=0.1", "synthesis.adversarial_after=0.0", "disentanglement.rehearsal=0.5",
+        "disentanglement.rehearsal_after=0.0",
+    )  # fmt: skip
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 24))
+    counts = [len(a.values) for a in dataset.attributes]
+    images, mask = dataset.batch(np.arange(11), 32)
+    labels = torch.from_numpy(dataset.label_array()[:11])
+    batch = make_batch(images, images, mask, labels, torch.arange(11), 16, torch.Generator().manual_seed(0))
+    for name in STAGES:
+        found = []
+        for pieces in (1, 4):
+            state = TrainState.fresh(config, counts, 24, torch.device("cpu"))
+            state.features = stages.perceptual_features(state.networks.classifier)
+            state.optimizers = stages.make_optimizers(config, state, name)
+            losses_of = stages.step(config, state, batch, name, 0.5, pieces)
+            gradients = {n: p.grad for n, p in state.networks.named_parameters() if p.grad is not None}
+            if name == "disentanglement":
+                assert state.residuals.weight.grad is not None
+                gradients["codes"] = state.residuals.weight.grad.to_dense()
+            if name == "synthesis":
+                assert state.discriminator is not None
+                gradients |= {n: p.grad for n, p in state.discriminator.named_parameters()}  # type: ignore[misc]
+            found.append((losses_of, gradients))
+        (loss_a, one), (loss_b, four) = found
+        assert one.keys() == four.keys() and len(one) > 4
+        for key in one:
+            scale = float(one[key].abs().max())
+            assert torch.allclose(one[key], four[key], atol=1e-4 * scale + 1e-7), (name, key)
+        for key in loss_a:
+            assert float(loss_a[key]) == pytest.approx(float(loss_b[key]), rel=1e-4), (name, key)
+
+
+def test_short_memory_makes_batches_smaller_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(
+        "warmup.steps=2", "warmup.batch=16", "disentanglement.steps=2", "amortisation.steps=1",
+        "synthesis.steps=2",
+    )  # fmt: skip
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 60)).part("train")
+    plain = train(config, dataset, Run.start(tmp_path / "plain", config), "cpu")
+    forward, most = AttributeClassifier.forward, 5
+
+    def small(self: AttributeClassifier, images: torch.Tensor) -> list[torch.Tensor]:
+        if len(images) > most and torch.is_grad_enabled() and self.training:
+            raise torch.OutOfMemoryError("no memory for that many")
+        return forward(self, images)
+
+    monkeypatch.setattr(AttributeClassifier, "forward", small)
+    run, said = Run.start(tmp_path / "run", config), []
+    model = train(config, dataset, run, "cpu", say=said.append)
+    assert model is not None and plain is not None
+    assert len(said) == 2 and "4 images at a time" in said[1]
+    events = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
+    assert [e["pieces"] for e in events if e["kind"] == "memory"] == [2, 4]
+    # the same training, in smaller pieces
+    for a, b in zip(plain.networks.parameters(), model.networks.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=2e-2)
+
+    most = 0
+    with pytest.raises(StudioError, match="one image at a time"):
+        train(config, dataset, Run.start(tmp_path / "none", config), "cpu")
+
+
+def test_the_best_checkpoint_is_kept_beside_the_last(tmp_path: Path) -> None:
+    config = tiny_config(
+        "warmup.steps=2", "disentanglement.steps=2", "amortisation.steps=1", "synthesis.steps=9",
+        "checkpoint_every=3",
+    )  # fmt: skip
+    whole = Dataset.open(write_dataset(tmp_path / "data", 60))
+    run = Run.start(tmp_path / "run", config)
+    train(config, whole.part("train"), run, "cpu", held_out=whole.part("held_out"))
+    events = [json.loads(line) for line in (run.folder / "events.jsonl").read_text().splitlines()]
+    errors = [e["held_out_error"] for e in events if e["kind"] == "best"]
+    assert errors and errors == sorted(errors, reverse=True)
+    best = Run(run.folder)
+    best.checkpoint_file = best.best_file
+    stored = best.load_checkpoint()
+    assert stored is not None and stored[1]["best"] == errors[-1]
+
+
+def test_memory_stays_flat_however_many_images(tmp_path: Path) -> None:
+    """A million images of 64 px, 12 GB in a sparse file: only the rows of batches are ever read."""
+    script = """
+        import resource, sys
+        from pathlib import Path
+        import numpy as np
+        from core.training.dataset import Dataset
+        dataset = Dataset.open(Path(sys.argv[1]))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        rng = np.random.default_rng(0)
+        for _ in range(40):
+            dataset.batch(rng.choice(len(dataset), 64), 64)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    """
+    count = 1_000_000
+    np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (count, 64, 64, 3))
+    attributes = faces_attributes()
+    np.save(tmp_path / "labels.npy", np.full((count, len(attributes)), -1, np.int8))
+    write_index(tmp_path, Index(attributes, ["drawn"], [0] * count, [0] * count))
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent.parent, check=True, capture_output=True, text=True
+    )
+    # pages of a map count while they are in memory: 40 batches of 64 images touch 40 MB of them
+    assert int(done.stdout) < 150

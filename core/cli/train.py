@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,14 +21,15 @@ EPILOG = """\
 examples:
   {prog} faces-starter --data prepared/
   {prog} faces-starter --data prepared/ --set seed=2 --set synthesis.steps=3000 --run runs/longer
-  {prog} --resume --run runs/longer --data prepared/"""
+  {prog} --resume --run runs/longer --data prepared/
+  torchrun --nproc_per_node=2 {prog} faces-128 --data prepared/   (with --run-folder)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     add = parser.add_argument
     add("preset", nargs="?", metavar="PRESET", help="TOML file, or the name of one in resources/presets")
-    add("--data", type=Path, required=True, metavar="FOLDER", help="images that `prepare` made")
+    add("--data", type=Path, required=True, metavar="FOLDER", help="images that `prepare` made, or its DATA")
     add(
         "--set",
         dest="overrides",
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--run",
+        "--run-folder",  # torchrun takes --run for an option of its own, also after the program's name
         type=Path,
         metavar="FOLDER",
         help="the run's folder (default: runs/NAME, NAME from the preset)",
@@ -59,24 +62,43 @@ def run(arguments: argparse.Namespace) -> int:
     from core.training.config import load_config
     from core.training.dataset import Dataset
     from core.training.loop import train
+    from core.training.parallel import join_team, leave_team
     from core.training.perceptual import find_features
+    from core.training.prepared import prepared_folder
     from core.training.run import Run
 
     config = (
         None if arguments.preset is None else load_config(preset_path(arguments.preset), arguments.overrides)
     )
     folder = arguments.run or Path("runs") / config.name  # type: ignore[union-attr]
-    dataset = Dataset.open(arguments.data).part("train")
+    whole = Dataset.open(prepared_folder(arguments.data, lambda line: print(line, file=sys.stderr)))
+    team, device = join_team(arguments.device)
     if arguments.resume:
         record, config = Run.resume(folder)
         (folder / "control" / "stop").unlink(missing_ok=True)
-    else:
+    elif team.leads:
         assert config is not None
         if config.reconstruction.perceptual and config.reconstruction.perceptual_file:
             find_features(config.reconstruction.perceptual_file)  # missing: no folder for a run that can't be
         record = Run.start(folder, config)
-    with stopped_by_interrupt(folder / "control" / "stop"), StageBars() as bars:
-        model = train(config, dataset, record, arguments.device, bars.show)
+    record = Run(folder, writes=team.leads)
+    assert config is not None
+    try:
+        with stopped_by_interrupt(folder / "control" / "stop"), StageBars() as bars:
+            model = train(
+                config,
+                whole.part("train"),
+                record,
+                device,
+                bars.show if team.leads else None,
+                held_out=whole.part("held_out"),
+                say=print_error if team.leads else None,
+                team=team if team.size > 1 else None,
+            )
+    finally:
+        leave_team()
+    if not team.leads:
+        return DONE if model is not None else INTERRUPTED
     if model is None:
         print_error(f"stopped. Go on with --resume --run {folder}.")
         return INTERRUPTED

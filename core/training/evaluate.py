@@ -31,7 +31,7 @@ def evaluate(
     - with a judge: `swap_success` and `swap_preserved` on decoded swaps, and both `..._kept_detail` on what
       *keep detail* shows at the model's resolution.
     """
-    held = _sample(dataset.part("held_out"), limit, seed)
+    held = sample(dataset.part("held_out"), limit, seed)
     images, inside = pixels_of(held, model.card.image_size)
     codes = encode_all(model, images)
     labels = held.label_array()
@@ -118,7 +118,8 @@ def _bytes(images: np.ndarray) -> np.ndarray:
     return (images * 255).round().astype(np.uint8)
 
 
-def _sample(dataset: Dataset, limit: int, seed: int) -> Dataset:
+def sample(dataset: Dataset, limit: int, seed: int = 0) -> Dataset:
+    """At most `limit` images, any of them, the same ones for a seed."""
     if len(dataset) <= limit:
         return dataset
     return dataset.take(np.sort(np.random.default_rng(seed).choice(len(dataset), limit, replace=False)))

@@ -55,13 +55,12 @@ class Team:
         for parameter, gradient, some in zip(chosen, gradients, have.tolist(), strict=True):
             parameter.grad = gradient.view_as(parameter).clone() if some else None
 
-    def same(self, modules: Iterable[nn.Module | None]) -> None:
-        """Give all processes the leader's weights."""
-        if self.size == 1:
-            return
-        for module in modules:
-            for tensor in [] if module is None else module.state_dict().values():
-                distributed.broadcast(tensor, 0)
+    def leaders(self, values: torch.Tensor) -> torch.Tensor:
+        """The leader's values in every process."""
+        if self.size > 1:
+            values = values.contiguous()
+            distributed.broadcast(values, 0)
+        return values
 
     # -- tables of which a process holds the rows `rank::size`
 

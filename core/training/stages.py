@@ -92,7 +92,7 @@ def step(
         whole = whole.from_flat(state.team.sum(whole.flat()))
     rows = codes = None
     if stage != "warmup":
-        rows = torch.full((int(whole.images),), -1, device=batch.code_rows.device)
+        rows = torch.zeros(int(whole.images), dtype=torch.int64, device=batch.code_rows.device)
         rows[batch.places] = batch.code_rows + 1
         rows = state.team.sum(rows) - 1 if state.team.size > 1 else rows - 1
         codes = state.residual_codes(rows).requires_grad_(stage == "disentanglement")

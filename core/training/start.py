@@ -46,9 +46,14 @@ def component_start(config: TrainConfig, dataset: Dataset, state: TrainState) ->
     a = torch.cat([a, torch.ones(len(a), 1, dtype=torch.float64)], 1)
     x = x - a @ torch.linalg.lstsq(a, x, driver="gelsd").solution
     wanted = min(config.network.residual_dim, x.shape[1], len(x))
-    u, singular, _ = torch.linalg.svd(x, full_matrices=False)
+    u, singular, v = torch.linalg.svd(x, full_matrices=False)
+    # A component's sign is anybody's choice: fixed, so that a last digit doesn't turn the codes round. By any
+    # direction that no symmetry of the images has.
+    direction = torch.randn(v.shape[1], generator=torch.Generator().manual_seed(0), dtype=v.dtype)
+    u = u * (v @ direction).sign()
     scale = LARGEST * max(config.disentanglement.residual_noise, 0.1)
     spread = (singular[:wanted] / singular[0]).sqrt() * scale
     codes = u[:, :wanted] * len(x) ** 0.5 * spread
     state.residuals.weight.zero_()
-    state.residuals.weight[:, :wanted] = codes.float().to(device)[state.team.part]
+    codes = state.team.leaders(codes.float().to(device))
+    state.residuals.weight[:, :wanted] = codes[state.team.part]
