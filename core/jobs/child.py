@@ -19,6 +19,7 @@ from core.jobs.failures import explain
 from core.jobs.info import CONTROL, read_record, withdraw
 from core.jobs.listening import JobRun, Listener
 from core.jobs.spec import JobSpec
+from core.jobs.team import AlreadyTold, train_together
 
 if TYPE_CHECKING:
     from core.model import Model
@@ -41,6 +42,8 @@ def run_job(folder: Path) -> int:
         try:
             _work(run)
             code = DONE
+        except AlreadyTold:
+            code = FAILED
         except BaseException as error:
             told = explain(error)
             _tell_failure(run, told.sentence, told.hint, told.raw)
@@ -68,7 +71,6 @@ def _tell_failure(run: JobRun, sentence: str, hint: str, raw: str) -> None:
 
 
 def _work(run: JobRun) -> None:
-    from core.training import finetune
     from core.training.run import Run
 
     spec = read_record(run.folder).spec
@@ -84,9 +86,22 @@ def _work(run: JobRun) -> None:
         _begin(run, spec, whole)
     _, config = Run.resume(run.folder)
     config = _longer(run, config)
-    if config.finetune.base:
-        whole = finetune.fit_dataset(whole, finetune.attributes_for(run.folder, config, whole.attributes))
-    _train(run, spec, config, whole)
+    _train(run, spec, config, _fitted(run, config, whole))
+
+
+def open_images(run: JobRun, spec: JobSpec, config: TrainConfig) -> Dataset:
+    """The images of a run that are ready already, with the labels in the places of its model."""
+    from core.jobs.data import prepare
+
+    return _fitted(run, config, prepare(spec, run.folder / "data", config.network.image_size))
+
+
+def _fitted(run: JobRun, config: TrainConfig, whole: Dataset) -> Dataset:
+    from core.training import finetune
+
+    if not config.finetune.base:
+        return whole
+    return finetune.fit_dataset(whole, finetune.attributes_for(run.folder, config, whole.attributes))
 
 
 def _prepare(run: JobRun, spec: JobSpec) -> Dataset | None:
@@ -177,15 +192,18 @@ def _train(run: JobRun, spec: JobSpec, config: TrainConfig, whole: Dataset) -> N
     from core.training.loop import model_so_far, train
 
     part = whole.part("train")
-    listener = Listener(run, config, whole, spec)
     # a stop for a run that isn't going: nothing but its model is wanted
     only_keep = run.asked("stop") and run.checkpoint_file.exists()
     model, stage = None, ""
-    if not only_keep:
+    if not only_keep and len(spec.devices) > 1:
+        train_together(run, spec)
+    elif not only_keep:
+        listener = Listener(run, config, whole, spec)
         model = train(config, part, run, spec.devices[0], watch=listener)
+        run.listener = None
     if model is None:
         if run.asked("pause") and not run.asked("stop"):
-            run.event("paused", **listener.place())
+            run.event("paused")
             return
         if only_keep:
             run.acknowledge()

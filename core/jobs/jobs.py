@@ -116,10 +116,11 @@ class Jobs:
         info = seen.folded.info
         if (folder / CONTROL / QUEUED).exists():
             return replace(info, state="queued", asked="", error=None)
+        if process.started(folder) > seen.folded.last and process.alive(folder):
+            # it has not said anything yet
+            return _with_requests(replace(info, state="preparing", asked="", error=None))
         if info.state in BUSY or info.state == "queued":
             if process.alive(folder):
-                if info.state == "queued":
-                    info = replace(info, state="preparing")
                 return _with_requests(info)
             # its last words may have come between reading them and asking for it
             seen.folded.add(seen.tail.new())
@@ -182,12 +183,14 @@ class Jobs:
                 for info in sorted((i for i in infos if i.state == "queued"), key=lambda i: _turn(i.folder)):
                     wanted = _devices(info.spec)
                     if not busy & wanted:
-                        (info.folder / CONTROL / QUEUED).unlink(missing_ok=True)
                         try:
                             self._children.append(self._launch(info.folder))
                         except StudioError as error:
                             _note_failure(info.folder, error)
                             continue
+                        finally:
+                            # only now: a run that neither waits nor has a process looks dead to others
+                            (info.folder / CONTROL / QUEUED).unlink(missing_ok=True)
                     busy |= wanted  # nobody overtakes on the same device
 
     def unqueue(self, run: Path) -> None:

@@ -30,8 +30,8 @@ OVERTIME = 1.15  # of the budget: then the training ends, wherever it is
 class JobRun(Run):
     """A run folder whose step events also say what is left, and whose requests are answered."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, writes: bool = True) -> None:
+        super().__init__(folder, writes)
         self.listener: Listener | None = None
         self._told: set[str] = set()
 

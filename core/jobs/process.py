@@ -88,6 +88,12 @@ def alive(folder: Path) -> bool:
     return _exists(record.pid)
 
 
+def started(folder: Path) -> float:
+    """When the run's last process was started (seconds since 1970), 0 if it never had one."""
+    record = _read_record(folder)
+    return 0.0 if record is None else record.started
+
+
 def start(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
     """Start a run's process apart from this one: it goes on when this one is closed or killed.
 
