@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ examples:
   {prog} holiday/ --set facial_hair=none --face all --out edited/ --json
 
 exit code: 0 if every photo was edited, 1 if some or all failed (the others are done), 2 for wrong usage"""
+# of a refinement, at most; `core.editing.refine` needs fewer where the machine is quick
+SECONDS = 15.0
 BLENDS: dict[str, Blend] = {"keep-detail": "keep_detail", "resynthesise": "resynthesise"}
 
 
@@ -83,6 +86,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep-detail (default) adds the change to the photo, resynthesise puts in the model's face",
     )
     add(
+        "--refine",
+        nargs="?",
+        type=seconds,
+        const=SECONDS,
+        metavar="SECONDS",
+        help=f"fit the model to each face first, for at most so long (default: {SECONDS:g}): its picture of "
+        "the face is then the face",
+    )
+    add(
         "--recipe",
         type=Path,
         metavar="FILE",
@@ -122,6 +134,17 @@ def setting(text: str) -> Setting:
     return Setting(attribute, value, strength(number) if colon else None)
 
 
+def seconds(text: str) -> float:
+    """A number above 0, at most an hour."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= 3600:
+        raise argparse.ArgumentTypeError(f"“{text}” is not a number of seconds from 0 to 3600")
+    return number
+
+
 def face(text: str) -> str | int:
     """`all`, `largest`, or a number from 1."""
     if text in ("all", "largest"):
@@ -152,6 +175,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Edit every photo; one that fails does not keep the others from being done."""
     if bool(arguments.settings) == (arguments.recipe is not None):
         raise UsageError("say what to change, either with --set or with --recipe.")
+    if arguments.refine is not None and arguments.recipe is not None:
+        raise UsageError("a recipe says itself whether faces are refined: leave --refine out.")
     if not arguments.photos and arguments.recipe is None:
         raise UsageError("name a photo, or a folder of photos.")
     recipe = None if arguments.recipe is None else recipe_to_replay(arguments.recipe)
@@ -168,15 +193,15 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = None
     if recipe is None:
         swaps = swaps_of_settings(arguments.settings, arguments.strength, card)
-        wanted = Wanted(swaps, BLENDS[arguments.blend], arguments.face, arguments.frame)
+        wanted = Wanted(swaps, BLENDS[arguments.blend], arguments.face, arguments.frame, arguments.refine)
     else:
         recipe = for_model(recipe, card)
         if arguments.photos:
             wanted = wanted_of_recipe(recipe, arguments.face, arguments.frame)
 
-    def plan_of(photo: Path) -> Plan:
+    def plan_of(photo: Path, show: Callable[[float, str], None]) -> Plan:
         if wanted is not None:
-            return plan(engine, card, photo, wanted)
+            return plan(engine, card, photo, wanted, show)
         assert recipe is not None
         return Plan(recipe)
 
@@ -188,11 +213,12 @@ def run(arguments: argparse.Namespace) -> int:
             bar.set_description(photo.name)
             started = time.perf_counter()
 
+            # the bar only goes up: where faces are refined, each of them and the export start at 0
             def show(fraction: float, text: str = "", before: int = number) -> None:
-                bar.update(before + fraction - bar.n)
+                bar.update(max(0.0, before + fraction - bar.n))
 
             try:
-                planned = plan_of(photo)
+                planned = plan_of(photo, lambda fraction, text: show(0.8 * fraction))
                 engine.export(
                     planned.recipe,
                     target,

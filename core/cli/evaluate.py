@@ -2,15 +2,24 @@
 
 Swaps are judged by a classifier that shares nothing with the model: another network, trained on images that
 the model never saw. It is kept beside the images, and made first where there is none, in some minutes.
+
+--data also takes the photographs as they came; they are prepared first, once.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core.cli.terminal import DONE, print_json
+from core.cli.terminal import DONE, print_error, print_json, progress_bar
+from core.errors import StudioError
+
+if TYPE_CHECKING:
+    from core.model import Model
+    from core.training.dataset import Dataset
+    from core.training.judge import Judge
 
 SUMMARY = "measure the quality of a model"
 PER_ATTRIBUTE = {
@@ -18,6 +27,9 @@ PER_ATTRIBUTE = {
     "swap_success": "swapped",
     "swap_success_kept_detail": "swapped, keep detail",
     "swap_preserved": "others unchanged",
+    "refined_swap_success": "swapped, refined",
+    "refined_swap_success_kept_detail": "swapped, refined, keep detail",
+    "identity_kept": "same person",
     "leakage": "leakage",
     "leakage_majority": "majority",
 }
@@ -27,7 +39,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="the model's folder")
-    add("--data", type=Path, required=True, metavar="FOLDER", help="images that `prepare` made")
+    add("--data", type=Path, required=True, metavar="FOLDER", help="images that `prepare` made, or its DATA")
+    add(
+        "--held-out",
+        action="store_true",
+        help="the whole table, on held-out images: with Refine and identity, and written into the card",
+    )
+    add(
+        "--refine",
+        type=int,
+        default=24,
+        metavar="N",
+        help="with --held-out: refine so many images, and see in ten times as many whether it is still the "
+        "same person (default: 24)",
+    )
     add(
         "--limit", type=int, default=1500, metavar="N", help="at most so many held-out images (default: 1500)"
     )
@@ -54,26 +79,57 @@ def run(arguments: argparse.Namespace) -> int:
     from core.training.dataset import Dataset
     from core.training.evaluate import evaluate
     from core.training.judge import Judge, train_judge
+    from core.training.prepared import prepared_folder
 
     model = Model.load(arguments.model, arguments.device)
-    dataset = Dataset.open(arguments.data)
+    data = prepared_folder(arguments.data, tell)
+    dataset = Dataset.open(data)
     judge = None
     if not arguments.without_judge:
         size = model.card.image_size
-        file = arguments.judge or arguments.data / f"judge-{size}.safetensors"
+        file = arguments.judge or data / f"judge-{size}.safetensors"
         if file.exists():
             judge = Judge.load(file)
         else:
             judge = train_judge(dataset, size, arguments.judge_steps)
             judge.save(file)
     metrics = evaluate(model, dataset, judge, arguments.limit)
-    if arguments.write:
+    if arguments.held_out:
+        metrics |= fidelity(model, dataset, judge, arguments.refine)
+    if arguments.write or arguments.held_out:
         save_card(msgspec.structs.replace(model.card, metrics=metrics), arguments.model)
     if arguments.json:
         print_json({"model": model.card.name, "metrics": metrics})
     else:
         print(table(metrics, [a.name for a in model.card.attributes]))
     return DONE
+
+
+def tell(line: str) -> None:
+    """What is done and takes long, on standard error."""
+    print(line, file=sys.stderr)
+
+
+def fidelity(model: Model, dataset: Dataset, judge: Judge | None, count: int) -> dict[str, Any]:
+    """What takes seconds an image; identity is left out, with a sentence, where it can't be had."""
+    from core.training.evaluate import encode_all, pixels_of, sample
+    from core.training.fidelity import identity_metrics, refined_metrics
+
+    metrics: dict[str, Any] = {}
+    held, size = dataset.part("held_out"), model.card.image_size
+    few = sample(held, count)
+    images, inside = pixels_of(few, size)
+    with progress_bar(len(few), "refined") as bar:
+        metrics |= refined_metrics(
+            model, judge, images, inside, encode_all(model, images), lambda done: bar.update(done - bar.n)
+        )
+    more = sample(held, 10 * count)
+    images, _ = pixels_of(more, size)
+    try:
+        metrics |= identity_metrics(model, more, images, encode_all(model, images))
+    except StudioError as error:
+        print_error(error)
+    return metrics
 
 
 def table(metrics: dict[str, Any], attributes: list[str]) -> str:

@@ -19,6 +19,8 @@ from core.attributes import AttributeSet
 from gui.editor import edits
 from gui.editor.attribute_row import AttributeRow
 from gui.editor.face_strip import FaceStrip
+from gui.editor.refine_row import RefineRow
+from gui.editor.refiner import Refiner
 from gui.editor.state import EditorState
 from gui.theme import Theme
 from gui.widgets.elided_label import ElidedButton, ElidedLabel
@@ -39,8 +41,11 @@ class Panel(QWidget):
 
     frame_wanted = Signal()
 
-    def __init__(self, state: EditorState, theme: Theme, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, state: EditorState, refiner: Refiner, theme: Theme, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
+        self.refine = RefineRow(state, refiner)
         self.setObjectName("panel")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setAccessibleName("Attributes")
@@ -119,9 +124,13 @@ class Panel(QWidget):
         title.setProperty("role", "title")
         self.blends: dict[str, ElidedButton] = {}
         group = QButtonGroup(self)
-        row = QHBoxLayout(self.foot)
-        row.setContentsMargins(16, 10, 10, 10)
+        column = QVBoxLayout(self.foot)
+        column.setContentsMargins(16, 10, 10, 10)
+        column.setSpacing(8)
+        row = QHBoxLayout()
         row.setSpacing(6)
+        column.addLayout(row)
+        column.addWidget(self.refine)
         row.addWidget(title)
         row.addStretch(1)
         for name, text, tip in BLENDS:
@@ -158,6 +167,7 @@ class Panel(QWidget):
         for row in self.rows.values():
             order += row.tab_widgets()
         order += self.blends.values()
+        order.append(self.refine.button)
         order.append(self.reset)
         for first, second in itertools.pairwise(order):
             QWidget.setTabOrder(first, second)

@@ -11,7 +11,7 @@ from PySide6.QtGui import QUndoStack
 
 from core.attributes import AttributeSet
 from core.faces.frame import Frame
-from core.recipe import Blend, FaceEdit, Recipe, Swap
+from core.recipe import Blend, FaceEdit, Recipe, Refinement, Swap
 from gui.editor import edits
 from gui.editor.commands import ChangeRecipe
 from gui.editor.edits import Edit
@@ -159,6 +159,14 @@ class EditorState(QObject):
         """Leave the chosen face as it is in the photo."""
         if self.recipe is not None and self.face is not None:
             self._push(Edit(edits.without_swaps(self.recipe, self.chosen), self.chosen, "Reset the face"))
+
+    def set_refinement(self, frame: Frame, refinement: Refinement | None) -> None:
+        """The face in `frame` was refined, or is to be as if it were not; nothing where it is gone."""
+        faces = self.recipe.faces if self.recipe is not None else ()
+        index = next((i for i, face in enumerate(faces) if face.frame == frame), None)
+        if self.recipe is not None and index is not None:
+            text = "Refine the face" if refinement is not None else "Take the refinement back"
+            self._push(Edit(edits.with_refinement(self.recipe, index, refinement), index, text))
 
     def set_frame(self, frame: Frame, index: int | None) -> None:
         """Move the frame of face `index`, or add a face there."""

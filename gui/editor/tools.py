@@ -60,6 +60,12 @@ class EditorTools(QObject):
         ready = photo is not None and state.card is not None and not placing
         actions["adjust_frame"].setEnabled(ready)
         actions["add_frame"].setEnabled(ready and faces > 0)
+        refiner, refined = editor.refiner, state.face is not None and state.face.refinement is not None
+        actions["refine"].setEnabled(
+            ready and state.face is not None and (refiner.frame is None or refiner.here)
+        )
+        what = "Take the &refinement back" if refined else "&Refine the face"
+        actions["refine"].setText("Cancel &refining" if refiner.here else what)
         actions["reset"].setEnabled(ready and state.face is not None and bool(state.face.swaps))
         for name in ("next_face", "previous_face", "boxes"):
             actions[name].setEnabled(faces > 1 and not placing)
