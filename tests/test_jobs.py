@@ -9,22 +9,29 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from core.errors import StudioError
 from core.installed import list_models
 from core.jobs import (
     EventTail,
     Jobs,
     JobSpec,
     RunInfo,
+    check,
     curves,
     differences,
+    estimate,
+    label_table,
+    presets,
     read_events,
     samples_of,
 )
 from core.jobs import process as processes
+from core.jobs.info import read_record
 from core.model import Model
 from core.recipe import Swap
 from tests.synthetic import TINY, draw_faces, write_dataset
@@ -334,3 +341,37 @@ def test_settings_of_two_runs_are_compared(jobs: Jobs, data: Path) -> None:
     never = Jobs(jobs.root, launcher=lambda folder: (_ for _ in ()).throw(StudioError("no", "hint")))
     one, two = (never.start(job(data, t, seed=s)).folder for t, s in (("A", 1), ("B", 2)))
     assert differences(one, two) == [("job.seed", 1, 2)]
+
+
+def test_a_collection_becomes_images_with_labels(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from core.attributes import Attribute, AttributeSet, Value
+    from core.collection import Collection
+    from core.jobs.data import fingerprint, prepare
+
+    folder = tmp_path / "hats"
+    (folder / "deep").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        place = folder / ("deep" if i % 2 else ".") / f"{i}.png"
+        Image.fromarray(rng.integers(0, 255, (40, 48, 3), np.uint8)).save(place)
+    hat = Attribute("hat", "Hat", (Value("none", "None"), Value("hat", "Hat")))
+    coat = Attribute("coat", "Coat", (Value("none", "None"), Value("coat", "Coat")))
+    with Collection.create(folder, AttributeSet("clothes", "Clothes", (coat, hat))) as collection:
+        collection.scan()
+        ids, paths = collection.images().ids, collection.images().paths
+        values = np.array([path.startswith("deep") for path in paths], int)
+        collection.set_labels("hat", ids[:30], values[:30], "person")
+    spec = job(folder, kind="collection", attributes=("hat",), size=32)
+    table = label_table(spec)
+    assert table.counts == {"hat": tuple(np.bincount(values[:30]))} and table.missing == {"hat": 10}
+    told: list[tuple[int, int]] = []
+    dataset = prepare(spec, tmp_path / "out", 32, lambda done, total: told.append((done, total)))
+    assert dataset.images.shape == (40, 32, 32, 3) and told[0] == (0, 40)
+    for name, label in zip(dataset.index.names, dataset.label_array()[:, 0], strict=True):
+        assert label == (name.startswith("deep") if name in paths[:30] else -1)
+    assert json.loads((tmp_path / "out" / "sources.json").read_text())["Hat"] == {"person": 30}
+    # prepared once; another run's data are other data
+    assert prepare(spec, tmp_path / "out", 32).index.names == dataset.index.names
+    assert fingerprint(dataset) == fingerprint(dataset) != fingerprint(dataset.take(np.arange(39)))
