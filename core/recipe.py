@@ -60,6 +60,10 @@ class Refinement(msgspec.Struct, frozen=True):
             )
 
 
+# What a refinement takes where there is time enough.
+FULL_REFINEMENT = Refinement(code_steps=20, generator_steps=60)
+
+
 class FaceEdit(msgspec.Struct, frozen=True):
     """What is done to one face: where it is, the swaps, the blend, and whether the model is fitted to it.
 

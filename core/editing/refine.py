@@ -23,12 +23,10 @@ from torch.nn import functional as F
 from core.model import Codes, Model, to_tensor
 from core.nets.generator import StyleGenerator
 from core.nets.layers import Trunk
-from core.recipe import Refinement
+from core.recipe import FULL_REFINEMENT, Refinement
 from core.training import losses
 
-# What a refinement takes where there is time enough, and how long it may take at most.
-STEPS = Refinement(code_steps=20, generator_steps=60)
-SECONDS = 15.0
+STEPS = FULL_REFINEMENT
 # Of the time, for the code at most.
 _CODE_SHARE = 0.3
 _CODE_RATE, _GENERATOR_RATE = 0.1, 5e-4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
 
+from core.recipe import FULL_REFINEMENT
 from gui.editor.refiner import Refiner
 from gui.editor.state import EditorState
 from gui.widgets.elided_label import ElidedButton, ElidedLabel
@@ -43,7 +44,8 @@ class RefineRow(QWidget):
         if refiner.here:
             text, tip, about = "Cancel", "Leave the face as it was", f"{100 * refiner.fraction:.0f} %"
         elif face is not None and face.refinement is not None:
-            text, tip, about = "Take back", TAKE_BACK, "Fits this face"
+            whole = face.refinement.generator_steps >= FULL_REFINEMENT.generator_steps
+            text, tip, about = "Take back", TAKE_BACK, "Fits this face" if whole else "Time ran out: partly"
         else:
             text, tip, about = "Refine", OTHER if elsewhere else REFINE, ""
         self.button.setText(text)

@@ -33,6 +33,7 @@ class Refiner(QObject):
         self.frame: Frame | None = None  # of the face that is being refined
         self.fraction = 0.0
         state.photo_changed.connect(self.cancel)
+        state.model_changed.connect(self.cancel)
         state.recipe_changed.connect(self._drop_without_face)
 
     @property

@@ -166,6 +166,7 @@ class Session(Tasks):
         def forget(_context: JobContext, engine: EditEngine) -> None:
             engine.forget()
 
+        self.refined.clear()
         if self._engine is not None:
             await self._run(forget, text="Freeing the device…")
 
