@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,19 @@ import numpy as np
 import platformdirs
 
 from core.attributes import AttributeSet
+from core.collection import history
+from core.collection.duplicates import NEAR, exact_groups, near_groups
+from core.collection.edits import Edit, MergeAttributes, apply_edits, edit_title
 from core.collection.embeddings import EmbeddingStore
-from core.collection.journal import COLUMNS, Action, Change, Columns, LabelEdit, Part, Step, label_title
+from core.collection.exports import ExportReport, export_labels
+from core.collection.imports import ImportPreview, apply_import, preview_import
+from core.collection.journal import Action, Change, LabelEdit, Part, Step
+from core.collection.labelling import label_table, merged_part, shown_differently, write_edit
 from core.collection.scan import Progress, ScanReport, scan
-from core.collection.schema import FILE
+from core.collection.schema import BROKEN, FILE, PRESENT
 from core.collection.store import Store, make
-from core.collection.stored import StoredSet, first_set
-from core.collection.tables import CLIP, IMPORT, NONE, PERSON, PROBE, SOURCES, ImageTable, LabelTable
+from core.collection.stored import first_set
+from core.collection.tables import ImageTable, LabelTable
 from core.errors import StudioError
 
 HOME = ".zerodim"
@@ -56,7 +61,7 @@ class Collection:
     """Images below `folder`, with labels in `home`. Every method may be called from any thread.
 
     Methods raise StudioError where the file can't be read or written, or a name is wrong; what they return
-    was written durably.
+    was written durably. Another process may read, embed and label at the same time.
     """
 
     def __init__(self, folder: Path, home: Path) -> None:
@@ -64,8 +69,13 @@ class Collection:
         self.folder = folder
         self.home = home
         self._store = Store(home / FILE)
-        self._tables: dict[str, tuple[Any, LabelTable]] = {}
+        self._tables: dict[str, tuple[tuple, LabelTable]] = {}
         self._embeddings: dict[str, EmbeddingStore] = {}
+        try:
+            history.forget_oldest(self._store)
+        except BaseException:
+            self._store.close()
+            raise
 
     # ----------------------------------------------------------------------------------------- lifetime
 
@@ -100,9 +110,6 @@ class Collection:
 
     def close(self) -> None:
         """Let go of all files. Safe to call twice."""
-        for store in self._embeddings.values():
-            store.close()
-        self._embeddings.clear()
         self._store.close()
 
     def __enter__(self) -> Collection:
@@ -110,6 +117,8 @@ class Collection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    # ------------------------------------------------------------------------------------------- images
 
     def scan(
         self, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None
@@ -120,16 +129,67 @@ class Collection:
         """
         return scan(self.folder, self._store, progress, cancelled)
 
-    # ------------------------------------------------------------------------------------------ reading
+    def images(self) -> ImageTable:
+        """All present images; the same object until something changes."""
+        return self._store.images()
+
+    def broken(self) -> dict[str, str]:
+        """Paths of files that can't be read, and why."""
+        with self._store.reading() as connection:
+            return dict(
+                connection.execute(
+                    "SELECT path, problem FROM image WHERE state = ? ORDER BY path", (BROKEN,)
+                ).fetchall()
+            )
+
+    def mark_broken(self, problems: dict[int, str]) -> None:
+        """Take images out whose files turned out to be unreadable: sentences by id. A scan takes them back
+        once their files change."""
+        with self._store.writing() as connection:
+            connection.executemany(
+                "UPDATE image SET state = ?, problem = ? WHERE id = ? AND state = ?",
+                [(BROKEN, problem, int(number), PRESENT) for number, problem in problems.items()],
+            )
+            self._store.images_changed()
+
+    def duplicates(self) -> list[np.ndarray]:
+        """Ids of each group of images whose files are equal."""
+        images = self.images()
+        return exact_groups(images.ids, images.digest)
+
+    def near_duplicates(
+        self, distance: int = NEAR, cancelled: Callable[[], bool] | None = None
+    ) -> list[np.ndarray]:
+        """Ids of each group of images that look alike, equal ones included; `distance` is 0 to 7 bits of 128.
+
+        Some seconds for 100,000 images: not for the window's thread.
+        """
+        with self._store.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, signature FROM image "
+                f"WHERE state = {PRESENT} AND signature IS NOT NULL ORDER BY id"
+            ).fetchall()
+        ids = np.array([number for number, _ in rows], np.int64)
+        signatures = np.frombuffer(b"".join(s for _, s in rows), np.uint8).reshape(len(rows), -1)
+        return near_groups(ids, signatures, distance, cancelled)
+
+    def embeddings(self, model_key: str, dim: int) -> EmbeddingStore:
+        """The embeddings by one CLIP model; the same object for the same model."""
+        with self._store.lock:
+            known = self._embeddings.get(model_key)
+            if known is None:
+                known = EmbeddingStore(self.home / "embeddings", model_key, dim, self.images)
+                self._embeddings[model_key] = known
+            elif known.dim != dim:
+                raise ValueError(f"{model_key} has {known.dim} numbers an image, not {dim}")
+            return known
+
+    # ------------------------------------------------------------------------------------------- labels
 
     @property
     def attributes(self) -> AttributeSet:
         """The current attributes."""
         return self._store.attribute_set().attributes
-
-    def images(self) -> ImageTable:
-        """All present images; the same object until something changes."""
-        return self._store.images()
 
     def labels(self, attribute: str) -> LabelTable:
         """The labels of the attribute called `attribute`, aligned with `images()`; the same object until
@@ -142,29 +202,21 @@ class Collection:
             known = self._tables.get(attribute)
             if known is not None and all(a is b for a, b in zip(known[0], key, strict=True)):
                 return known[1]
-            table = _label_table(stored, position, columns, images.ids)
+            table = label_table(stored, position, columns, images.ids)
             self._tables[attribute] = (key, table)
             return table
 
     def reason(self, attribute: str, image_id: int) -> dict | None:
         """Why the image has its label (prompt, score, rank, rule, model), None if nothing is known."""
+        return self.reasons(attribute, np.array([image_id]))[0]
+
+    def reasons(self, attribute: str, ids: np.ndarray) -> list[dict | None]:
+        """As `reason`, for many images at once."""
+        ids = np.asarray(ids, np.int64)
         with self._store.reading():
             stored = self._store.attribute_set()
-            number = stored.attribute_ids[stored.position(attribute)]
-            columns = self._store.labels_for(number, np.array([image_id]))
-            kept = int(columns["reason"][image_id])
-            return self._store.reason(kept) if kept else None
-
-    def setting(self, key: str, default: Any = None) -> Any:
-        """What was kept under `key` with `keep_setting`."""
-        text = self._store.setting(f"user:{key}")
-        return default if text is None else msgspec.json.decode(text)
-
-    def keep_setting(self, key: str, value: Any) -> None:
-        """Keep a JSON value with the collection: a rule, a choice of model. Not part of the journal."""
-        self._store.keep_setting(f"user:{key}", msgspec.json.encode(value).decode())
-
-    # ----------------------------------------------------------------------------------------- labelling
+            columns = self._store.labels_for(stored.attribute_ids[stored.position(attribute)], ids)
+            return self._store.reasons(columns["reason"][ids])
 
     def set_labels(
         self,
@@ -183,207 +235,124 @@ class Collection:
         Clip and probe skip images that a person or an import has settled. The Change tells which images
         have another label than before. ValueError for an id or a value that doesn't exist.
         """
-        return self.apply([LabelEdit(attribute, np.asarray(ids), _values(values), source, reasons)], title)
+        given = values if isinstance(values, int) else np.asarray(values)
+        return self.apply([LabelEdit(attribute, np.asarray(ids), given, source, reasons)], title)
 
     def apply(self, edits: Sequence[LabelEdit], title: str = "") -> Change:
         """Several label edits as one step; each attribute at most once."""
+        if len({edit.attribute for edit in edits}) != len(edits):
+            raise ValueError("an attribute is edited twice in one step")
         with self._store.writing():
-            stored = self._store.attribute_set()
-            if len({edit.attribute for edit in edits}) != len(edits):
-                raise ValueError("an attribute is edited twice in one step")
-            parts, shown = [], []
+            parts: list[Part] = []
+            shown = []
             for edit in edits:
-                part, changed, own_title = self._edited(stored, edit)
-                if part is not None:
-                    parts.append(part)
+                part, changed, own_title = write_edit(self._store, self._store.attribute_set(), edit)
+                parts += [] if part is None else [part]
                 shown.append((edit.attribute, changed))
                 title = title or own_title
-            change = _change("labels", title, shown)
+            change = history.change_of("labels", title, shown)
             if parts:
-                self._record(change, Step(parts))
+                history.record(self._store, change, Step(parts))
             return change
 
-    def _edited(self, stored: StoredSet, edit: LabelEdit) -> tuple[Part | None, np.ndarray, str]:
-        """Write one edit; what the journal needs, the ids whose label changed, and a title."""
-        position = stored.position(edit.attribute)
-        attribute, number = stored.attributes.attributes[position], stored.attribute_ids[position]
-        source = SOURCES.index(edit.source)
-        ids = np.asarray(edit.ids, np.int64).reshape(-1)
-        values = np.broadcast_to(np.asarray(edit.values, np.int64), ids.shape)
-        self._known(ids)
-        if len(values) and not (values.min() >= -1 and values.max() < len(attribute.values)):
-            raise ValueError(f"{attribute.name} has no value at {values.min()} or {values.max()}")
-        columns = self._store.labels_for(number, ids)
-        old = {name: columns[name][ids] for name in COLUMNS}
-        first = np.array([v[0] for v in stored.value_ids[position]] + [0], np.int32)  # [-1] is none
-        wanted = first[values]
-        places = stored.place_of_id(position)
-        new, applied = _decided(old, wanted, source, places)
-        differs = np.zeros(len(ids), bool)
-        for name in ("value", "source", "machine", "machine_source"):
-            differs |= new[name] != old[name]
-        differs |= applied & (new["value"] != 0)  # set again: a newer time and reason
-        new["time"] = np.where(applied, np.where(new["value"] == 0, 0.0, time.time()), old["time"])
-        new["reason"] = np.where(applied, 0, old["reason"])
-        reasoned = np.flatnonzero(applied & (new["value"] != 0))
-        new["reason"][reasoned] = self._reasons(edit.reasons, reasoned)
-        rows = np.flatnonzero(differs)
-        changed = np.sort(ids[(new["value"] != old["value"]) | (new["source"] != old["source"])])
-        name = label_title(attribute, values[applied], edit.source, int(applied.sum()))
-        if not len(rows):
-            return None, changed, name
-        old, new = ({n: c[rows] for n, c in columns_.items()} for columns_ in (old, new))
-        self._store.write_labels(number, ids[rows], new)
-        return Part.of(number, ids[rows], old, new), changed, name
+    def edit_attributes(self, edits: Edit | Sequence[Edit], title: str = "") -> Change:
+        """Edit attributes, values and prompts (see `core.collection.edits`) as one step that can be undone.
 
-    def _known(self, ids: np.ndarray) -> None:
-        if len(ids) and (ids.min() < 1 or ids.max() >= self._store.size() or len(np.unique(ids)) != len(ids)):
-            raise ValueError("ids of images that don't exist, or one twice")
-
-    def _reasons(self, reasons: Sequence[dict | None] | dict | None, rows: np.ndarray) -> np.ndarray:
-        """Keep the reasons of `rows`; (len(rows),) int64 numbers, 0 for none."""
-        if not reasons or not len(rows):
-            return np.zeros(len(rows), np.int64)
-        if isinstance(reasons, dict):
-            return np.repeat(self._store.write_reasons([_json(reasons)]), len(rows))
-        chosen = [reasons[i] for i in rows.tolist()]
-        numbers = np.zeros(len(rows), np.int64)
-        given = np.array([bool(reason) for reason in chosen])
-        numbers[given] = self._store.write_reasons([_json(reason) for reason in chosen if reason])
-        return numbers
+        Labels are kept, and follow merges. StudioError where a name is unknown or taken, or an attribute
+        would be left with fewer than two values; then nothing is changed.
+        """
+        several = list(edits) if isinstance(edits, Sequence) else [edits]
+        with self._store.writing():
+            before = self._store.attribute_set()
+            title = title or (edit_title(before, several[0]) if len(several) == 1 else "Edit attributes")
+            parts: list[Part] = []
+            current = before
+            for edit in several:
+                following = apply_edits(current, [edit], whole=False)
+                if isinstance(edit, MergeAttributes):
+                    part = merged_part(self._store, current, edit.attribute, edit.other)
+                    parts += [] if part is None else [part]
+                current = following
+            current = apply_edits(current, [])
+            shown = shown_differently(self._store, before, current)
+            shown += [(current.by_id(part.attribute) or "", part.image_ids()) for part in parts]
+            change = history.change_of("attributes", title, shown)
+            if current != before:
+                self._store.keep_attribute_set(current)
+                history.record(self._store, change, Step(parts, before, current))
+            return change
 
     # ------------------------------------------------------------------------------------------- journal
 
     @property
     def undo_title(self) -> str | None:
         """What undo would take back, None if nothing."""
-        return self._title("undone = 0", "DESC")
+        return history.next_title(self._store, forward=False)
 
     @property
     def redo_title(self) -> str | None:
         """What redo would do again, None if nothing."""
-        return self._title("undone = 1", "ASC")
+        return history.next_title(self._store, forward=True)
 
     def undo(self) -> Change | None:
-        """Take back the last action; None if there is none."""
-        return self._travel("undone = 0", "DESC", forward=False)
+        """Take back the last action, of this session or an earlier one; None if there is none."""
+        return history.travel(self._store, forward=False)
 
     def redo(self) -> Change | None:
         """Do the action again that was undone last; None if there is none."""
-        return self._travel("undone = 1", "ASC", forward=True)
+        return history.travel(self._store, forward=True)
 
     def history(self, limit: int = 200) -> list[Action]:
         """The latest actions, the newest first."""
-        with self._store.reading() as connection:
-            rows = connection.execute(
-                "SELECT id, time, kind, title, undone FROM action ORDER BY id DESC LIMIT ?", (limit,)
-            ).fetchall()
-        return [Action(i, when, kind, title, bool(undone)) for i, when, kind, title, undone in rows]
+        return history.latest(self._store, limit)
 
-    def _title(self, which: str, order: str) -> str | None:
-        with self._store.reading() as connection:
-            row = connection.execute(
-                f"SELECT title FROM action WHERE {which} ORDER BY id {order} LIMIT 1"
-            ).fetchone()
-        return None if row is None else row[0]
+    # ------------------------------------------------------------------------------------- in and out
 
-    def _record(self, change: Change, step: Step) -> None:
-        connection = self._store.within()
-        connection.execute("DELETE FROM action WHERE undone = 1")
-        connection.execute(
-            "INSERT INTO action (time, kind, title, undone, step) VALUES (?, ?, ?, 0, ?)",
-            (time.time(), change.kind, change.title, step.pack()),
-        )
+    def export_labels(
+        self,
+        target: Path,
+        kind: str,
+        attributes: Sequence[str] | None = None,
+        *,
+        details: bool = False,
+        link: bool = False,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> ExportReport:
+        """Write the labels to `target` as "csv", "json", "coco" or "folders": see `exports.export_labels`."""
+        return export_labels(self, target, kind, attributes, details, link, overwrite, progress, cancelled)
 
-    def _travel(self, which: str, order: str, forward: bool) -> Change | None:
-        with self._store.writing() as connection:
-            row = connection.execute(
-                f"SELECT id, kind, title, step FROM action WHERE {which} ORDER BY id {order} LIMIT 1"
-            ).fetchone()
-            if row is None:
-                return None
-            number, kind, title, packed = row
-            step = Step.unpack(packed)
-            stored = step.after if forward else step.before
-            if stored is not None:
-                next_id = max(stored.next_id, self._store.attribute_set().next_id)
-                self._store.keep_attribute_set(msgspec.structs.replace(stored, next_id=next_id))
-            shown = []
-            for part in step.parts:
-                ids = part.image_ids()
-                old, new = part.columns(new=False), part.columns(new=True)
-                self._store.write_labels(part.attribute, ids, new if forward else old)
-                name = self._store.attribute_set().by_id(part.attribute)
-                if name is not None:
-                    moved = (old["value"] != new["value"]) | (old["source"] != new["source"])
-                    shown.append((name, np.sort(ids[moved])))
-            connection.execute("UPDATE action SET undone = ? WHERE id = ?", (0 if forward else 1, number))
-            return _change(kind, title, shown)
+    def preview_import(self, file: Path) -> ImportPreview:
+        """What importing a CSV or JSON would do; changes nothing. StudioError if it can't be read."""
+        return preview_import(self, file)
 
-    # ---------------------------------------------------------------------------------------- embeddings
+    def import_labels(
+        self,
+        preview: ImportPreview,
+        *,
+        add_values: bool = False,
+        add_attributes: bool = False,
+        overwrite_person: bool = False,
+        title: str = "",
+    ) -> Change:
+        """Do what `preview` shows as one step that can be undone, with the source import.
 
-    def embeddings(self, model_key: str, dim: int) -> EmbeddingStore:
-        """The embeddings by one CLIP model; the same object for the same model."""
-        with self._store.lock:
-            known = self._embeddings.get(model_key)
-            if known is None:
-                known = EmbeddingStore(self.home / "embeddings", model_key, dim, self.images)
-                self._embeddings[model_key] = known
-            elif known.dim != dim:
-                raise ValueError(f"{model_key} has {known.dim} numbers an image, not {dim}")
-            return known
+        Values and attributes that don't exist are added only if asked to, and labels by a person kept unless
+        they are to be overwritten.
+        """
+        with self._store.writing():
+            return apply_import(
+                self._store, self.images(), preview, add_values, add_attributes, overwrite_person, title
+            )
 
+    # ------------------------------------------------------------------------------------------ settings
 
-def _values(values: np.ndarray | Sequence[int] | int) -> np.ndarray | int:
-    return values if isinstance(values, int) else np.asarray(values)
+    def setting(self, key: str, default: Any = None) -> Any:
+        """What was kept under `key` with `keep_setting`."""
+        text = self._store.setting(f"user:{key}")
+        return default if text is None else msgspec.json.decode(text)
 
-
-def _json(reason: dict) -> str:
-    return msgspec.json.encode(reason).decode()
-
-
-def _change(kind: str, title: str, parts: list[tuple[str, np.ndarray]]) -> Change:
-    ids = np.unique(np.concatenate([ids for _, ids in parts])) if parts else np.zeros(0, np.int64)
-    return Change(kind, title, parts[0][0] if len(parts) == 1 else "", ids, tuple(parts))
-
-
-def _decided(old: Columns, wanted: np.ndarray, source: int, places: np.ndarray) -> tuple[Columns, np.ndarray]:
-    """The rows after a source said `wanted` (M,), ids of values or 0; and (M,) bool where it was heard."""
-    new = {name: column.copy() for name, column in old.items()}
-    # a label whose value was deleted counts as none
-    gone = (old["value"] > 0) & (places[old["value"].clip(0)] < 0)
-    labelled = (old["value"] != 0) & ~gone
-    if source in (CLIP, PROBE):
-        new["machine"], new["machine_source"] = wanted, np.full(len(wanted), source, np.uint8)
-        new["machine_source"][wanted == 0] = 0
-        settled = labelled & (old["source"] >= IMPORT)
-        takes_back = (wanted == 0) & labelled & (old["source"] == source)
-        applied = ~settled & ((wanted != 0) | takes_back)
-    else:
-        applied = np.ones(len(wanted), bool)
-        wanted = np.zeros_like(wanted) if source == NONE else np.where(wanted == 0, -1, wanted)
-    new["value"] = np.where(applied, wanted, old["value"])
-    new["source"] = np.where(applied, np.where(wanted == 0, NONE, source), old["source"]).astype(np.uint8)
-    return new, applied
-
-
-def _label_table(stored: StoredSet, position: int, columns: Columns, ids: np.ndarray) -> LabelTable:
-    places = stored.place_of_id(position)
-    value, source = columns["value"][ids], columns["source"][ids]
-    place = np.where(value > 0, places[value.clip(0)], np.int16(-1)).astype(np.int16)
-    labelled = (place >= 0) | (value < 0)
-    machine = columns["machine"][ids]
-    opinion = np.where(machine > 0, places[machine.clip(0)], np.int16(-1)).astype(np.int16)
-    arrays = (
-        place,
-        np.where(labelled, source, NONE).astype(np.uint8),
-        np.where(labelled, columns["time"][ids], 0.0),
-        opinion,
-        np.where(opinion >= 0, columns["machine_source"][ids], NONE).astype(np.uint8),
-    )
-    for array in arrays:
-        array.flags.writeable = False
-    return LabelTable(stored.attributes.attributes[position], *arrays)
-
-
-__all__ = ["CLIP", "IMPORT", "NONE", "PERSON", "PROBE", "SOURCES", "Collection", "home_of"]
+    def keep_setting(self, key: str, value: Any) -> None:
+        """Keep a JSON value with the collection: a rule, a choice of model. Not part of the journal."""
+        self._store.keep_setting(f"user:{key}", msgspec.json.encode(value).decode())

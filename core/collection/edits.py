@@ -108,11 +108,12 @@ class MergeValues:
 
 @dataclass(frozen=True)
 class SetPrompts:
-    """Replace a value's prompts."""
+    """Replace a value's prompts and, unless None, its templates."""
 
     attribute: str
     value: str
     prompts: tuple[str, ...]
+    templates: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,15 @@ Edit = (
 )  # fmt: skip
 
 
-def apply_edits(stored: StoredSet, edits: Sequence[Edit]) -> StoredSet:
-    """The set after `edits`, in order; StudioError where a name is unknown or the result is not valid."""
+def apply_edits(stored: StoredSet, edits: Sequence[Edit], whole: bool = True) -> StoredSet:
+    """The set after `edits`, in order; StudioError where a name is unknown or the result is not valid.
+
+    Without `whole` more edits follow, and the result isn't checked.
+    """
     for edit in edits:
         stored = _Editor(stored).apply(edit)
-    check(stored.attributes)
+    if whole:
+        check(stored.attributes)
     return stored
 
 
@@ -238,7 +243,8 @@ class _Editor:
                 del values[at], ids[at]
             case SetPrompts():
                 at = attribute.index(edit.value)
-                values[at] = msgspec.structs.replace(values[at], prompts=edit.prompts)
+                templates = values[at].templates if edit.templates is None else edit.templates
+                values[at] = msgspec.structs.replace(values[at], prompts=edit.prompts, templates=templates)
             case MergeValues():
                 at = attribute.index(edit.value)
                 others = sorted({attribute.index(name) for name in edit.others} - {at}, reverse=True)

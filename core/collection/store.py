@@ -21,7 +21,6 @@ from core.collection.stored import StoredSet
 from core.collection.tables import ImageTable
 from core.errors import StudioError
 
-
 BLOCK = 512  # images whose labels are stored together
 LABEL = np.dtype(list(COLUMNS.items()))
 CHUNK = 100_000  # images read at once
@@ -189,11 +188,16 @@ class Store:
         )
         return numbers
 
-    def reason(self, number: int) -> dict | None:
-        """The reason kept under `number`."""
+    def reasons(self, numbers: np.ndarray) -> list[dict | None]:
+        """The reasons kept under `numbers` (M,), None for 0."""
+        wanted = np.unique(numbers[numbers > 0])
+        found: dict[int, dict] = {}
         with self.reading() as connection:
-            row = connection.execute("SELECT text FROM reason WHERE id = ?", (number,)).fetchone()
-        return None if row is None else msgspec.json.decode(row[0])
+            for number in wanted.tolist():
+                row = connection.execute("SELECT text FROM reason WHERE id = ?", (number,)).fetchone()
+                if row is not None:
+                    found[number] = msgspec.json.decode(row[0])
+        return [found.get(number) for number in numbers.tolist()]
 
 
 def make(file: Path, stored: StoredSet) -> None:
