@@ -27,7 +27,8 @@ class TextModel(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """What a rule did to an attribute. `labels` are the labels now, `change` what others must repaint.
+    """What a rule did, or would do, to an attribute. `labels` are the labels now, `change` what others must
+    repaint, None for a trial.
 
     `set_` (N,) bool: has the label that the rule gave it. `skipped` (N,) bool: the rule had a label for it,
     but a person or an import had settled it. `conflicts` (N,) bool: left without a label because several
@@ -36,7 +37,7 @@ class Labelled:
 
     assignment: Assignment
     labels: LabelTable = field(repr=False)
-    change: Change = field(repr=False)
+    change: Change | None = field(repr=False)
 
     @property
     def set_(self) -> np.ndarray:
@@ -82,6 +83,11 @@ def label_by_clip(collection: Collection, scores: Scores, rule: Rule, title: str
     change = collection.set_labels(name, images.ids, assignment.values, "clip", reasons, title)
     keep_rule(collection, name, rule)
     return Labelled(assignment, collection.labels(name), change)
+
+
+def tried_by_clip(collection: Collection, scores: Scores, rule: Rule) -> Labelled:
+    """What `label_by_clip` would do, without doing it."""
+    return Labelled(assign(rule, scores), collection.labels(scores.attribute.name), None)
 
 
 def label_by_probe(
