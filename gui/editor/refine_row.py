@@ -49,6 +49,9 @@ class RefineRow(QWidget):
         else:
             text, tip, about = "Refine", OTHER if elsewhere else REFINE, ""
         self.button.setText(text)
+        self.button.setMinimumWidth(
+            self.button.sizeHint().width()
+        )  # what it does is never cut, the rest may be
         self.button.setToolTip(tip)
         self.button.setAccessibleName(text if text == "Refine" else f"Refine: {text.lower()}")
         self.button.setAccessibleDescription(f"{about}. {tip}" if about else tip)
