@@ -78,13 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
     from core.model import Model, save_card
     from core.training.dataset import Dataset
     from core.training.evaluate import evaluate
+    from core.training.finetune import FittedJudge
     from core.training.judge import Judge, train_judge
     from core.training.prepared import prepared_folder
 
     model = Model.load(arguments.model, arguments.device)
     data = prepared_folder(arguments.data, tell)
     dataset = Dataset.open(data)
-    judge = None
+    judge: Judge | FittedJudge | None = None
     if not arguments.without_judge:
         size = model.card.image_size
         file = arguments.judge or data / f"judge-{size}.safetensors"
@@ -93,9 +94,11 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             judge = train_judge(dataset, size, arguments.judge_steps)
             judge.save(file)
+        if dataset.attributes != model.card.attributes:
+            judge = FittedJudge(judge, dataset.attributes, model.card.attributes)
     metrics = evaluate(model, dataset, judge, arguments.limit)
     if arguments.held_out:
-        metrics |= fidelity(model, dataset, judge, arguments.refine)
+        metrics |= fidelity(model, dataset, judge if isinstance(judge, Judge) else None, arguments.refine)
     if arguments.write or arguments.held_out:
         save_card(msgspec.structs.replace(model.card, metrics=metrics), arguments.model)
     if arguments.json:

@@ -22,6 +22,7 @@ examples:
   {prog} faces-starter --data prepared/
   {prog} faces-starter --data prepared/ --set seed=2 --set synthesis.steps=3000 --run runs/longer
   {prog} --resume --run runs/longer --data prepared/
+  {prog} fine-tune --base resources/models/starter-faces --data hats/
   torchrun --nproc_per_node=2 {prog} faces-128 --data prepared/   (with --run-folder)"""
 
 
@@ -49,6 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--out", type=Path, metavar="FOLDER", help="where the model goes (default: model in the run's folder)"
     )
+    add(
+        "--base",
+        type=Path,
+        metavar="MODEL",
+        help="fine-tune this model: its attributes stay, those of the images are added",
+    )
+    add(
+        "--only-new",
+        action="store_true",
+        help="with --base: learn the attributes of the images only, as for another kind of images",
+    )
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     parser.epilog = EPILOG.format(prog=parser.prog)
 
@@ -57,8 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Train to the end and save the model, or until stopped."""
     if arguments.preset is None and not (arguments.resume and arguments.run):
         raise UsageError("name a preset, or give --resume and the --run to go on with.")
-    if arguments.resume and arguments.overrides:
-        raise UsageError("a run goes on with its own settings: leave --set out.")
+    if arguments.resume and (arguments.overrides or arguments.base):
+        raise UsageError("a run goes on with its own settings: leave --set and --base out.")
+    if arguments.only_new and not arguments.base:
+        raise UsageError("--only-new needs the --base to begin with.")
+    from core.training import finetune
     from core.training.config import load_config
     from core.training.dataset import Dataset
     from core.training.loop import train
@@ -70,6 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = (
         None if arguments.preset is None else load_config(preset_path(arguments.preset), arguments.overrides)
     )
+    if config is not None and arguments.base:
+        config = finetune.with_base(config, arguments.base, "domain" if arguments.only_new else "add")
     folder = arguments.run or Path("runs") / config.name  # type: ignore[union-attr]
     whole = Dataset.open(prepared_folder(arguments.data, lambda line: print(line, file=sys.stderr)))
     team, device = join_team(arguments.device)
@@ -81,8 +98,12 @@ def run(arguments: argparse.Namespace) -> int:
         if config.reconstruction.perceptual and config.reconstruction.perceptual_file:
             find_features(config.reconstruction.perceptual_file)  # missing: no folder for a run that can't be
         record = Run.start(folder, config)
+        if arguments.base:
+            finetune.store_base(arguments.base, folder)
     record = Run(folder, writes=team.leads)
     assert config is not None
+    if config.finetune.base:
+        whole = finetune.fit_dataset(whole, finetune.attributes_for(folder, config, whole.attributes))
     try:
         with stopped_by_interrupt(folder / "control" / "stop"), StageBars() as bars:
             model = train(

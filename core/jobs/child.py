@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from core.training.dataset import Dataset
 
 DONE, FAILED = 0, 1
+FEWEST_JUDGED = 20  # labels of every value, in the judge's part, for an attribute to be judged
 
 
 def run_job(folder: Path) -> int:
@@ -238,22 +239,24 @@ def _finish(
 
 
 def _judge(run: JobRun, spec: JobSpec, config: TrainConfig, whole: Dataset) -> Any:
-    """A judge of swaps, kept in the run; None where there is too little to train one on."""
+    """A judge of swaps, kept in the run, for the attributes that it can learn; None where there are none."""
+    from core.jobs.data import only
+    from core.training.finetune import FittedJudge
     from core.training.judge import Judge, train_judge
 
     judged = whole.part("judge")
     labels = judged.label_array()
-    # it must know every value: an attribute that no image here is labelled for it could only guess
-    enough = len(judged) >= 100 and all(
-        all((labels[:, k] == v).sum() >= 5 for v in range(len(a.values)))
+    names = [
+        a.name
         for k, a in enumerate(whole.attributes)
-    )
-    if not spec.judge_steps or not enough or config.network.image_channels != 3:
+        if all((labels[:, k] == v).sum() >= FEWEST_JUDGED for v in range(len(a.values)))
+    ]
+    if not spec.judge_steps or not names or config.network.image_channels != 3:
         return None
-    file = run.folder / "judge.safetensors"
+    taught, file = only(whole, names), run.folder / "judge.safetensors"
     if not file.exists():
-        train_judge(whole, config.network.image_size, spec.judge_steps).save(file)
-    return Judge.load(file)
+        train_judge(taught, config.network.image_size, spec.judge_steps).save(file)
+    return FittedJudge(Judge.load(file), taught.attributes, whole.attributes)
 
 
 def _card(run: JobRun, spec: JobSpec, whole: Dataset, model: Model, stage: str) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,56 +132,17 @@ def _prepare_collection(
     spec: JobSpec, out: Path, size: int, progress: Progress | None, limit: int | None
 ) -> None:
     """Write the images of a Collection with their labels; `sources.json` counts the labels by source."""
-    from core.collection import Collection
-    from core.collection.tables import SOURCES
-    from core.training.dataset import SPLITS, Index, RowFile, label_type, need_space, write_index
-    from core.training.folder_data import prepare_one, split_of
+    from core.collection import SOURCES, Collection
+    from core.training.collection_data import prepare_collection
 
     with Collection.open(Path(spec.data)) as collection:
-        attributes = collection.attributes
-        table = collection.images()
-        labels = [collection.labels(a.name) for a in attributes]
-        folder = collection.folder
-    count = len(table.ids)
-    chosen = np.arange(0, count, max(1, count // limit) if limit else 1)
-    out.mkdir(parents=True, exist_ok=True)
-    need_space(out, len(chosen) * size**2 * (4 if spec.faces else 3))
-    kept: list[int] = []
-    split: list[int] = []
-    seen: set[str] = set()
-    with ExitStack() as stack:
-        images = stack.enter_context(RowFile(out / "images.npy", (size, size, 3), np.uint8))
-        inside = (
-            stack.enter_context(RowFile(out / "inside.npy", (size, size), np.bool_)) if spec.faces else None
+        index = prepare_collection(
+            collection, out, size, spec.faces, limit=limit, report=lambda _: None, progress=progress
         )
-        for number, row in enumerate(chosen):
-            if progress and number % 16 == 0:
-                progress(number, len(chosen))
-            result = prepare_one((str(folder / table.paths[row]), size, spec.faces))
-            if isinstance(result, str) or result[2] in seen:
-                continue
-            pixels, mask, digest = result
-            seen.add(digest)
-            images.append(pixels)
-            if inside is not None:
-                inside.append(mask)
-            kept.append(int(row))
-            split.append(split_of(digest))
-    if SPLITS.index("train") not in split:
-        raise StudioError(
-            f"Of {count} images, {len(kept)} can be used, none of them for training.",
-            "Look through the collection for broken files, or turn off the search for faces.",
-        )
-    values = np.stack([t.value[kept] for t in labels], 1).astype(label_type(attributes))
-    np.save(out / "labels.npy", values)
-    sources = {
-        a.title: {
-            SOURCES[s]: int(n)
-            for s, n in enumerate(np.bincount(t.source[kept][t.value[kept] >= 0], minlength=len(SOURCES)))
-            if n
+    sources = {}
+    for k, attribute in enumerate(index.attributes):
+        counts = Counter(row[k] for row in index.label_sources)
+        sources[attribute.title] = {
+            SOURCES[int(digit)]: count for digit, count in sorted(counts.items()) if digit != "0"
         }
-        for a, t in zip(attributes, labels, strict=True)
-    }
     (out / "sources.json").write_bytes(msgspec.json.encode(sources))
-    names = [table.paths[row] for row in kept]
-    write_index(out, Index(attributes, [folder.name], [0] * len(kept), split, names))

@@ -10,6 +10,7 @@ from core.attributes import AttributeSet
 from core.errors import StudioError
 from core.jobs.spec import SIZES, JobSpec, preset_path
 from core.training.config import TrainConfig, load_config
+from core.training.finetune import with_base
 
 # Widths from 4 px up for each size: a generator's (coarse first), a trunk's (fine first).
 LEVELS = {32: 4, 64: 5, 128: 6, 256: 7}
@@ -20,14 +21,13 @@ def make_config(spec: JobSpec, attributes: AttributeSet) -> TrainConfig:
     config = load_config(preset_path(spec.preset), spec.overrides)
     network = config.network
     if spec.base:
-        from core.model import load_card
-
-        card = load_card(Path(spec.base))
-        if spec.size and spec.size != card.image_size:
+        config = with_base(config, Path(spec.base), spec.mode)
+        network = config.network
+        if spec.size and spec.size != network.image_size:
             raise StudioError(
-                f"{card.title} makes images of {card.image_size} px, not {spec.size}.", "Choose its own size."
+                f"The model to fine-tune makes images of {network.image_size} px, not {spec.size}.",
+                "Choose its own size.",
             )
-        network = card.network
     elif spec.size and spec.size != network.image_size:
         if spec.size not in SIZES or network.kind != "style":
             raise StudioError(f"This preset can't make images of {spec.size} px.", "Choose another size.")
@@ -41,14 +41,12 @@ def make_config(spec: JobSpec, attributes: AttributeSet) -> TrainConfig:
                 network.discriminator_widths, LEVELS[spec.size], coarse_first=False
             ),
         )
-    finetune = msgspec.structs.replace(config.finetune, base="base" if spec.base else "", mode=spec.mode)
     return msgspec.structs.replace(
         config,
         title=spec.title,
         attributes=attributes.name,
         seed=spec.seed or config.seed,
         network=network,
-        finetune=finetune,
     )
 
 

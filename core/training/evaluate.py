@@ -13,6 +13,7 @@ from core.metrics.swaps import swap_score
 from core.model import Codes, Model
 from core.recipe import Swap
 from core.training.dataset import Dataset
+from core.training.finetune import FittedJudge, fit_dataset
 from core.training.judge import Judge
 
 BATCH = 128
@@ -20,7 +21,7 @@ Metrics = dict[str, float | dict[str, float]]
 
 
 def evaluate(
-    model: Model, dataset: Dataset, judge: Judge | None, limit: int = 1500, seed: int = 0
+    model: Model, dataset: Dataset, judge: Judge | FittedJudge | None, limit: int = 1500, seed: int = 0
 ) -> Metrics:
     """Metrics of a model on the `held_out` part of a prepared folder; shares are 0..1.
 
@@ -28,10 +29,11 @@ def evaluate(
     - `reconstruction_psnr`: dB inside the photo, decoded against original.
     - `leakage`: accuracy of a logistic regression from residual codes to each attribute, cross-checked on a
       fifth of the same images, and `leakage_majority`, what guessing the commonest value gets right there.
-    - with a judge: `swap_success` and `swap_preserved` on decoded swaps, and both `..._kept_detail` on what
-      *keep detail* shows at the model's resolution.
+    - with a judge, of the attributes that it knows: `swap_success` and `swap_preserved` on decoded swaps, and
+      both `..._kept_detail` on what *keep detail* shows at the model's resolution.
     """
-    held = sample(dataset.part("held_out"), limit, seed)
+    # the images may be labelled for other attributes than the model's
+    held = fit_dataset(sample(dataset.part("held_out"), limit, seed), model.card.attributes)
     images, inside = pixels_of(held, model.card.image_size)
     codes = encode_all(model, images)
     labels = held.label_array()
@@ -56,20 +58,23 @@ def evaluate(
 
 
 def _judge_swaps(
-    model: Model, judge: Judge, images: np.ndarray, codes: Codes, decoded: np.ndarray
+    model: Model, judge: Judge | FittedJudge, images: np.ndarray, codes: Codes, decoded: np.ndarray
 ) -> Metrics:
     """Every image is swapped to every value of every attribute that the judge does not see already."""
-    names = [a.name for a in model.card.attributes]
     before, before_kept = judge.values(_bytes(decoded)), judge.values(images)
+    seen = [k for k in range(before.shape[1]) if (before[:, k] >= 0).any()]
+    names = [model.card.attributes.attributes[k].name for k in seen]
+    before, before_kept = before[:, seen], before_kept[:, seen]
     mask = feather_mask(model.card.image_size)[None, ..., None]
     success, preserved, kept_success, kept_preserved = {}, {}, {}, {}
-    for k, attribute in enumerate(model.card.attributes):
+    for k, attribute in enumerate(model.card.attributes.attributes[place] for place in seen):
         targets, after, after_kept = [], [], []
         for v, value in enumerate(attribute.values):
             edited = decode_all(model, model.swap(codes, [Swap(attribute.name, value.name)]))
             targets.append(np.full(len(images), v))
-            after.append(judge.values(_bytes(edited)))
-            after_kept.append(judge.values(_bytes((images / 255.0 + mask * (edited - decoded)).clip(0, 1))))
+            after.append(judge.values(_bytes(edited))[:, seen])
+            pasted = (images / 255.0 + mask * (edited - decoded)).clip(0, 1)
+            after_kept.append(judge.values(_bytes(pasted))[:, seen])
         repeats, target = len(attribute.values), np.concatenate(targets)
         score = swap_score(np.tile(before, (repeats, 1)), np.concatenate(after), k, target, names)
         kept = swap_score(np.tile(before_kept, (repeats, 1)), np.concatenate(after_kept), k, target, names)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -26,10 +27,17 @@ from core.training import losses
 from core.training.batch import Batch
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset
+from core.training.judge import Judge
 
 BASE = "base"  # folder of the base model inside the run, so that a run is whole wherever it is copied
 UNLIKELY = -4.0  # bias of a value that is added to an old attribute: so it starts with 2 % at most
 CONFIDENT = 0.7  # from here on the base's opinion counts as a label
+
+
+def with_base(config: TrainConfig, model: Path, mode: Literal["add", "domain"]) -> TrainConfig:
+    """The settings for fine-tuning `model`: with its sizes, whatever the preset's are."""
+    settings = msgspec.structs.replace(config.finetune, base=BASE, mode=mode)
+    return msgspec.structs.replace(config, network=load_card(model).network, finetune=settings)
 
 
 def store_base(model: Path, run: Path) -> None:
@@ -61,16 +69,17 @@ def attributes_for(run: Path, config: TrainConfig, data: AttributeSet) -> Attrib
 
 
 def fit_dataset(dataset: Dataset, attributes: AttributeSet) -> Dataset:
-    """The dataset with its labels in the places of `attributes`; what it doesn't say is unknown."""
+    """The dataset with its labels in the places of `attributes`; what it doesn't say is unknown, and so are
+    its attributes and values that are not among them."""
     labels = np.full((len(dataset.labels), len(attributes)), -1, np.int16)
     places = {a.name: k for k, a in enumerate(attributes)}
     for k, attribute in enumerate(dataset.attributes):
         if attribute.name not in places:
             continue
         target = attributes.attributes[places[attribute.name]]
-        moved = np.array(
-            [target.index(v.name) for v in attribute.values] + [-1]
-        )  # -1 picks the last: unknown
+        known = {v.name: i for i, v in enumerate(target.values)}
+        # -1 picks the last place: unknown stays unknown
+        moved = np.array([*(known.get(v.name, -1) for v in attribute.values), -1])
         labels[:, places[attribute.name]] = moved[dataset.labels[:, k].astype(np.int64)]
     index = msgspec.structs.replace(dataset.index, attributes=attributes)
     return replace(dataset, index=index, labels=labels)
@@ -295,6 +304,26 @@ def encoder_start(
         predicted = a @ torch.linalg.lstsq(a, x, driver="gelsd").solution
         x = x - predicted + predicted.mean(0)
     residuals.copy_(x.float())
+
+
+class FittedJudge:
+    """A judge of swaps that was trained on other attributes than a model's, for `evaluate`."""
+
+    def __init__(self, judge: Judge, own: AttributeSet, wanted: AttributeSet) -> None:
+        self.judge, self.count = judge, len(wanted)
+        self.moves: list[tuple[int, int, np.ndarray]] = []
+        for match in matches(own, wanted):
+            places = np.full(len(own.attributes[match.old].values), -1, np.int64)
+            places[list(match.old_values)] = match.new_values
+            self.moves.append((match.old, match.new, places))
+
+    def values(self, images: np.ndarray) -> np.ndarray:
+        """(N, K) int64 values in (N, S, S, 3) uint8 images, -1 for what it can't say."""
+        seen = self.judge.values(images)
+        values = np.full((len(images), self.count), -1, np.int64)
+        for old, new, places in self.moves:
+            values[:, new] = places[seen[:, old]]
+        return values
 
 
 def describe(card: ModelCard, data: AttributeSet, mode: str) -> list[str]:
