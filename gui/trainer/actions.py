@@ -18,7 +18,7 @@ ACTIONS = (
     ActionSpec("compare", "&Compare with another run…", "Curves and settings of two runs"),
     ActionSpec("open_folder", "Open the run’s &folder", "Show the run’s files"),
     ActionSpec("copy_command", "Copy the &command", "Copy the command that trains this run without a window"),
-    ActionSpec("keep_model", "&Keep as a model…", "Put the run’s model among your own, under a name", (), "save"),
+    ActionSpec("keep_model", "&Keep as a model…", "Put the model among your own, under a name", (), "save"),
     ActionSpec("edit_with", "&Edit with the model", "Use the run’s model in the editor", ("Ctrl+E",), "edit"),
     ActionSpec("export_model", "E&xport a model…", "Write a model as one file"),
     ActionSpec("import_model", "&Import a model…", "Read a model from a file"),

@@ -108,7 +108,9 @@ def event(found: Event) -> str:
     where = f"{stage(str(n.get('stage', '')))}, step {n.get('step', 0):,}" if "step" in n else ""
     match found.kind:
         case "preparing":
-            return f"Preparing images: {n['done']:,} of {n['total']:,}." if n.get("total") else "The run begins."
+            if not n.get("total"):
+                return "The run begins."
+            return f"Preparing images: {n.get('done', 0):,} of {n['total']:,}."
         case "start":
             return f"Training on {n.get('images', 0):,} images, on the device “{n.get('device', '')}”."
         case "stage":
