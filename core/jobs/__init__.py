@@ -4,7 +4,7 @@ Nothing here imports torch before a job is checked, measured or trained: the win
 """
 
 from core.jobs.archive import export_model, import_model
-from core.jobs.check import check, estimate, label_table
+from core.jobs.checks import check, estimate, label_table
 from core.jobs.events import Curve, Event, EventTail, curves, read_events
 from core.jobs.info import JobError, RunInfo, Sample, differences, disk_use, samples_of, settings_of
 from core.jobs.jobs import Jobs, headless_command, runs_folder

@@ -134,7 +134,7 @@ def _prepare(run: JobRun, spec: JobSpec) -> Dataset | None:
 
 def _begin(run: JobRun, spec: JobSpec, dataset: Dataset) -> None:
     """Fix the settings of a new run, cut to the time budget, and copy its base into it."""
-    from core.jobs.check import measure
+    from core.jobs.checks import measure
     from core.jobs.settings import make_config
     from core.training import finetune
     from core.training.run import Run
@@ -260,7 +260,8 @@ def _judge(run: JobRun, spec: JobSpec, config: TrainConfig, whole: Dataset) -> A
 
 
 def _card(run: JobRun, spec: JobSpec, whole: Dataset, model: Model, stage: str) -> Any:
-    from core.jobs.data import fingerprint
+    from core.jobs.data import fingerprint, label_sources
+    from core.training.dataset import Dataset
 
     card = model.card
     part = whole.part("train")
@@ -273,10 +274,9 @@ def _card(run: JobRun, spec: JobSpec, whole: Dataset, model: Model, stage: str) 
         "labels": msgspec.json.encode(counts).decode(),
         "seconds": round(run.seconds()),
     }
-    for name in (run.folder / "data" / "sources.json", Path(spec.data) / "sources.json"):
-        if spec.kind != "folder" and name.exists():
-            facts["labels_by_source"] = name.read_text("utf-8")
-            break
+    raw = Path(spec.data) if spec.kind == "prepared" else run.folder / "data"
+    if by_source := label_sources(Dataset.open(raw).part("train")):
+        facts["labels_by_source"] = msgspec.json.encode(by_source).decode()
     limits = list(card.limits)
     licence, sources = card.licence, card.sources
     if spec.base:

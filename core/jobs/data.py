@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,18 +130,24 @@ def fingerprint(dataset: Dataset) -> str:
 def _prepare_collection(
     spec: JobSpec, out: Path, size: int, progress: Progress | None, limit: int | None
 ) -> None:
-    """Write the images of a Collection with their labels; `sources.json` counts the labels by source."""
-    from core.collection import SOURCES, Collection
+    from core.collection import Collection
     from core.training.collection_data import prepare_collection
 
     with Collection.open(Path(spec.data)) as collection:
-        index = prepare_collection(
+        prepare_collection(
             collection, out, size, spec.faces, limit=limit, report=lambda _: None, progress=progress
         )
-    sources = {}
-    for k, attribute in enumerate(index.attributes):
-        counts = Counter(row[k] for row in index.label_sources)
-        sources[attribute.title] = {
-            SOURCES[int(digit)]: count for digit, count in sorted(counts.items()) if digit != "0"
-        }
-    (out / "sources.json").write_bytes(msgspec.json.encode(sources))
+
+
+def label_sources(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """How many labels came from where (clip, probe, import, person), by attribute; empty if nobody knows."""
+    from core.collection.tables import SOURCES
+
+    if not dataset.index.label_sources:
+        return {}
+    digits = np.array([[int(c) for c in row] for row in dataset.index.label_sources])[dataset.rows]
+    found = {}
+    for k, attribute in enumerate(dataset.attributes):
+        counts = np.bincount(digits[:, k], minlength=len(SOURCES))
+        found[attribute.name] = {SOURCES[s]: int(n) for s, n in enumerate(counts) if s and n}
+    return found
