@@ -71,7 +71,7 @@ def preview_import(collection: Collection, file: Path) -> ImportPreview:
     unknown: list[str] = []
     ambiguous: list[str] = []
     matched: set[int] = set()
-    for name, labels in lines:
+    for name, row in lines:
         number = at_path.get(_relative(name, collection.folder))
         if number is None:
             candidates = by_name.get(name.replace("\\", "/"), [])
@@ -80,7 +80,7 @@ def preview_import(collection: Collection, file: Path) -> ImportPreview:
                 continue
             number = candidates[0]
         matched.add(number)
-        for title, text in labels.items():
+        for title, text in row.items():
             attribute = known.get(title)
             key = plain_name(title) if attribute is None else attribute.name
             earlier = said.setdefault(key, {}).setdefault(number, text)
@@ -147,7 +147,8 @@ def apply_import(
         ids = ids[images.positions(ids) >= 0]
         columns = store.labels_for(after.attribute_ids[position], ids)
         places = after.place_of_id(position)
-        chosen, values = [], []
+        chosen: list[int] = []
+        chosen_values: list[int] = []
         for number in ids.tolist():
             text = wanted[number]
             place = -1 if text is None else _place(attribute, text)
@@ -156,10 +157,10 @@ def apply_import(
             kept = theirs and columns["source"][number] == PERSON and not overwrite_person
             if place is not None and not kept:
                 chosen.append(number)
-                values.append(place)
+                chosen_values.append(place)
         if chosen:
             reason = {"file": preview.file.name}
-            edit = LabelEdit(attribute.name, np.array(chosen), np.array(values), "import", reason)
+            edit = LabelEdit(attribute.name, np.array(chosen), np.array(chosen_values), "import", reason)
             part, changed, _ = write_edit(store, after, edit)
             parts += [] if part is None else [part]
             shown.append((attribute.name, changed))
@@ -237,7 +238,7 @@ def _read_csv(file: Path) -> tuple[dict[str, str], Lines]:
 
 
 def _read_json(file: Path) -> tuple[dict[str, str], Lines]:
-    """As `_read_csv`, of our own export; of a list of {"file": ..., attribute: value}; or of {file: {...}}."""
+    """As `_read_csv`, of our own export; of a list of {"file": name, attribute: value}, or of {file: {}}."""
     try:
         content = msgspec.json.decode(file.read_bytes())
     except (OSError, msgspec.MsgspecError) as error:

@@ -128,7 +128,7 @@ def merged_part(store: Store, stored: StoredSet, attribute: str, other: str) -> 
 
 
 def shown_differently(store: Store, before: StoredSet, after: StoredSet) -> list[tuple[str, np.ndarray]]:
-    """For each attribute of both sets, the ids (sorted) whose labels another set of values shows otherwise."""
+    """For each attribute of both sets, the ids (sorted) whose label is another value in the second."""
     found = []
     for position, number in enumerate(after.attribute_ids):
         if number not in before.attribute_ids:

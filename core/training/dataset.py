@@ -27,7 +27,11 @@ SPLITS = ("train", "judge", "held_out")
 
 
 class Index(msgspec.Struct):
-    """What index.json holds. `split` and `source` hold each image's place in SPLITS and in `sources`."""
+    """What index.json holds. `split` and `source` hold each image's place in SPLITS and in `sources`.
+
+    Of a Collection also each image's id, and who labelled it: a digit an attribute, a place in
+    `core.collection.SOURCES`.
+    """
 
     attributes: AttributeSet
     sources: list[str]
@@ -35,6 +39,8 @@ class Index(msgspec.Struct):
     split: list[int]
     names: list[str] = []
     licences: dict[str, str] = {}
+    ids: list[int] = []
+    label_sources: list[str] = []
     schema: int = 1
 
 

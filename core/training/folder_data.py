@@ -7,9 +7,7 @@ it is the same every time, wherever the folder is.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 import re
 from collections import Counter
@@ -25,6 +23,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from core.attributes import Attribute, AttributeSet, Value
+from core.collection.listing import list_images
+from core.csv_table import plain_name, read_csv
 from core.errors import StudioError
 from core.faces.finder import FaceFinder
 from core.faces.frame import align
@@ -83,11 +83,35 @@ def prepare_folder(
             report(f"not in the attribute set, ignored: {', '.join(ignored)}")
     rows = {path: _label_row(path, values, chosen) for path, values in said.items()}
 
+    places, split = write_images(folder, paths, out, size, faces, report)
+    kept = [paths[place] for place in places]
+    np.save(out / "labels.npy", np.stack([rows[path] for path in kept]).astype(label_type(chosen)))
+    index = Index(chosen, [folder.resolve().name], [0] * len(kept), split, kept)
+    write_index(out, index)
+    report(f"{len(kept)} images in {out}")
+    return index
+
+
+def write_images(
+    folder: Path,
+    paths: Sequence[str],
+    out: Path,
+    size: int,
+    faces: bool,
+    report: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[int], list[int]]:
+    """Write the images at `paths` in `folder` to images.npy (and inside.npy, with `faces`) in `out`, which is
+    no prepared folder until its labels and index follow.
+
+    The places in `paths` of those that are no use are left out, and reported: (M,) places of the rest, and
+    their splits. `progress` gets how many are done, of how many. StudioError where none is for training.
+    """
     out.mkdir(parents=True, exist_ok=True)
     need_space(out, len(paths) * size**2 * (4 if faces else 3))
     (out / "index.json").unlink(missing_ok=True)
     (out / "inside.npy").unlink(missing_ok=True)
-    kept: list[str] = []
+    kept: list[int] = []
     split: list[int] = []
     dropped: Counter[str] = Counter()
     seen: set[str] = set()
@@ -96,7 +120,9 @@ def prepare_folder(
         inside = stack.enter_context(RowFile(out / "inside.npy", (size, size), np.bool_)) if faces else None
         tasks = [(str(folder / path), size, faces) for path in paths]
         bar = tqdm(_in_order(tasks), total=len(tasks), unit="img", disable=None)
-        for path, result in zip(paths, bar, strict=True):
+        for place, result in enumerate(bar):
+            if progress is not None:
+                progress(place, len(tasks))
             if isinstance(result, str):
                 dropped[result] += 1
                 continue
@@ -108,7 +134,7 @@ def prepare_folder(
             images.append(pixels)
             if inside is not None:
                 inside.append(mask)
-            kept.append(path)
+            kept.append(place)
             split.append(split_of(digest))
     for why, count in sorted(dropped.items()):
         report(f"dropped {count}: {why}")
@@ -117,27 +143,17 @@ def prepare_folder(
             f"Of {len(paths)} images in {folder}, {len(kept)} are left, none of them for training.",
             "Add more images; what was left out, and why, is said above.",
         )
-    np.save(out / "labels.npy", np.stack([rows[path] for path in kept]).astype(label_type(chosen)))
-    index = Index(chosen, [folder.resolve().name], [0] * len(kept), split, kept)
-    write_index(out, index)
-    report(f"{len(kept)} images in {out}")
-    return index
+    return kept, split
 
 
 def find_images(folder: Path, out: Path | None = None) -> list[str]:
     """Paths relative to `folder`, with slashes, in order, of all images below it; hidden ones and `out`
     are left out."""
-    if not folder.is_dir():
-        raise StudioError(f"There is no folder {folder}.", "Give a folder of images.")
-    skipped = None if out is None else out.resolve()
-    found = []
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        if path.suffix.lower() not in PHOTO_SUFFIXES or any(p.startswith(".") for p in relative.parts):
-            continue
-        if path.is_file() and (skipped is None or skipped not in path.resolve().parents):
-            found.append(relative.as_posix())
-    return sorted(found)
+    found, _ = list_images(folder)
+    if out is None:
+        return list(found)
+    skipped = out.resolve()
+    return [path for path in found if skipped not in (folder / path).resolve().parents]
 
 
 def split_of(digest: str) -> int:
@@ -175,11 +191,6 @@ def derive_attributes(name: str, titles: dict[str, str], said: Labels) -> Attrib
     return AttributeSet(plain_name(name) or "images", name or "Images", tuple(found))
 
 
-def plain_name(text: str) -> str:
-    """A text as the name of an attribute or value: “Hair colour” is hair_colour."""
-    return re.sub(r"\W+", "_", text.strip().lower()).strip("_")
-
-
 def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
     """A key that sorts 2 before 10."""
     return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"(\d+)", text) if p)
@@ -199,42 +210,19 @@ def _add_folders(attribute: str, said: Labels) -> dict[str, str]:
 
 def _add_csv(file: Path, said: Labels, report: Callable[[str], None]) -> dict[str, str]:
     """Put the labels of a CSV into `said`; titles of its columns by name. StudioError if it is wrong."""
-    try:
-        text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StudioError(f"The labels in {file} can't be read: {error}.", "Give a CSV in UTF-8.") from error
-    first = text.split("\n", 1)[0]
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)))
-    except csv.Error as error:
-        raise StudioError(f"{file.name} is no CSV: {error}.", "Correct the file.") from error
-    header = [column.strip() for column in lines[0]] if lines else []
-    titles = {plain_name(column): column for column in header[1:]}
-    if not titles or "" in titles or len(titles) != len(header) - 1:
-        raise StudioError(
-            f"The first line of {file.name} does not name its columns.",
-            "Begin with: file, then a different name for each attribute.",
-        )
+    titles, lines = read_csv(file)
     by_name: dict[str, list[str]] = {}
     for path in said:
         by_name.setdefault(path.rsplit("/", 1)[-1], []).append(path)
     unknown, used = 0, 0
-    for number, cells in enumerate(lines[1:], 2):
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            raise StudioError(
-                f"Line {number} of {file.name} has {len(cells)} columns, the first line {len(header)}.",
-                "Correct the file.",
-            )
-        matched = _matching(cells[0].strip(), said, by_name, f"line {number} of {file.name}")
+    for number, image, cells in lines:
+        matched = _matching(image, said, by_name, f"line {number} of {file.name}")
         if matched is None:
             unknown += 1
             continue
         path = matched
         used += 1
-        for name, cell in zip(titles, cells[1:], strict=True):
-            value = cell.strip()
+        for name, value in zip(titles, cells, strict=True):
             if value and plain_name(said[path].get(name, value)) != plain_name(value):
                 raise StudioError(
                     f"Line {number} of {file.name} says another {titles[name]} of {path} than a line before.",
