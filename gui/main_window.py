@@ -21,16 +21,18 @@ from PySide6.QtWidgets import (
 
 from core.worker import Worker
 from gui import about, actions
+from gui.curator.view import CuratorView
 from gui.editor.view import EditorView
 from gui.settings import Settings
 from gui.theme import Theme
+from gui.trainer.view import TrainerView
 from gui.widgets import icons
 from gui.widgets.elided_label import ElidedLabel
 from gui.workspace import Activity, Services, Workspace
 
 TITLE = "ZeroDIM Studio"
 # the workspaces beside the editor, in the order of the switch
-OTHERS: tuple[type[Workspace], ...] = ()
+OTHERS: tuple[type[Workspace], ...] = (CuratorView, TrainerView)
 
 
 class MainWindow(QMainWindow):

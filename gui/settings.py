@@ -30,6 +30,12 @@ TABLE = {
         Setting("editor/compare", str, "split"),
         Setting("editor/model", str, ""),  # a folder; empty for the starter model
         Setting("editor/splitter", QByteArray, QByteArray()),
+        Setting("curator/recent", list, []),  # folders, the newest first
+        Setting("curator/splitter", QByteArray, QByteArray()),
+        Setting("curator/tile", str, ""),  # how large tiles are; empty for the usual size
+        Setting("curator/keys", list, []),  # "action=key" of those that are not the usual ones
+        Setting("train/data", str, ""),  # the folder that was trained on last
+        Setting("train/splitter", QByteArray, QByteArray()),
         Setting("files/recent", list, []),
         Setting("files/folder", str, ""),
     )

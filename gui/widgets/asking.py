@@ -40,6 +40,16 @@ async def open_path(parent: QWidget, title: str, folder: str, patterns: str) -> 
     return Path(chosen[0]) if accepted and chosen else None
 
 
+async def open_folder(parent: QWidget, title: str, folder: str) -> Path | None:
+    """A folder that exists, or None."""
+    dialog = QFileDialog(parent, title, folder)
+    dialog.setFileMode(QFileDialog.FileMode.Directory)
+    dialog.setOption(QFileDialog.Option.ShowDirsOnly, True)
+    accepted = await finished(dialog)
+    chosen = dialog.selectedFiles()
+    return Path(chosen[0]) if accepted and chosen else None
+
+
 async def save_path(parent: QWidget, title: str, proposed: Path, patterns: str) -> Path | None:
     """A file to write, or None; the dialog asks before an existing one is replaced."""
     dialog = QFileDialog(parent, title, str(proposed.parent), patterns)

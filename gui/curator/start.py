@@ -1,0 +1,199 @@
+"""The start page: a folder to choose or drop, the attributes to label it with, the CLIP model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QComboBox, QFormLayout, QFrame, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from core.attributes import AttributeSet, load_attribute_set
+from core.clip.choices import ClipChoice, choices
+from core.errors import StudioError
+from core.paths import resources
+from gui.theme import Theme
+from gui.widgets import icons
+
+SHOWN = 4
+OTHER = "other"
+
+
+def attribute_sets() -> list[tuple[str, Path]]:
+    """Titles and files of the sets that are shipped, faces first; a file that is broken is left out."""
+    found = []
+    for path in sorted((resources() / "attributes").glob("*.toml")):
+        try:
+            found.append((load_attribute_set(path).title, path))
+        except StudioError:
+            continue
+    return sorted(found, key=lambda pair: (pair[1].stem != "faces", pair[0]))
+
+
+def model_title(choice: ClipChoice) -> str:
+    """What a list calls a model."""
+    size = f" · {choice.megabytes:,.0f} MB" if choice.megabytes else ""
+    return f"{choice.title}{size}" if choice.shipped or choice.path else f"{choice.title}{size}, to download"
+
+
+class ModelBox(QComboBox):
+    """The CLIP models; `other_wanted` when a person wants to give a file or folder."""
+
+    other_wanted = Signal()
+    model_chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName("CLIP model")
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(14)
+        for choice in choices():
+            self.addItem(model_title(choice), choice)
+            self.setItemData(self.count() - 1, choice.about, Qt.ItemDataRole.ToolTipRole)
+        self.addItem("A file or folder…", OTHER)
+        self._chosen = 0
+        self.activated.connect(self._activated)
+
+    def _activated(self, index: int) -> None:
+        if self.itemData(index) == OTHER:
+            self.setCurrentIndex(self._chosen)
+            self.other_wanted.emit()
+        else:
+            self._chosen = index
+            self.model_chosen.emit(self.itemData(index))
+
+    @property
+    def choice(self) -> ClipChoice:
+        """The model chosen."""
+        return self.itemData(self._chosen)
+
+    def choose(self, choice: ClipChoice) -> None:
+        """Show a model as chosen, one of a person's own too; without a signal."""
+        for index in range(self.count()):
+            data = self.itemData(index)
+            if isinstance(data, ClipChoice) and data.key == choice.key:
+                break
+        else:
+            index = self.count() - 1
+            self.insertItem(index, model_title(choice), choice)
+        self._chosen = index
+        self.setCurrentIndex(index)
+
+
+class StartPage(QWidget):
+    """Empty state of the workspace."""
+
+    folder_wanted = Signal()
+    recent_wanted = Signal(object)
+    set_file_wanted = Signal()
+
+    def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("dropArea")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._theme = theme
+        self._card = QFrame()
+        self._card.setObjectName("dropCard")
+        self._card.setMinimumWidth(min(460, 460))
+        self._picture = QLabel()
+        self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.sentence = QLabel("Drop a folder of images here to label them.")
+        self.sentence.setWordWrap(True)
+        self.sentence.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        font = self.sentence.font()
+        font.setPointSizeF(font.pointSizeF() * 1.25)
+        self.sentence.setFont(font)
+        self.sets = QComboBox()
+        self.sets.setAccessibleName("Attributes")
+        for title, path in attribute_sets():
+            self.sets.addItem(title, path)
+        self.sets.addItem("From a file…", OTHER)
+        self._set = 0
+        self.sets.activated.connect(self._set_activated)
+        self.models = ModelBox()
+        self.about = QLabel()
+        self.about.setProperty("role", "muted")
+        self.about.setWordWrap(True)
+        self.models.model_chosen.connect(lambda _: self._show_about())
+        form = QFormLayout()
+        form.setHorizontalSpacing(12)
+        form.addRow("Attributes", self.sets)
+        form.addRow("CLIP model", self.models)
+        form.addRow("", self.about)
+        self.button = QPushButton("Choose a folder…")
+        self.button.setProperty("primary", True)
+        self.button.setToolTip("Choose a folder of images (Ctrl+O)")
+        self.button.clicked.connect(self.folder_wanted)
+        self._recent_title = QLabel("Recent")
+        self._recent_title.setProperty("role", "muted")
+        self._recent_title.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._recent = QVBoxLayout()
+        self._recent.setSpacing(2)
+        inner = QVBoxLayout(self._card)
+        inner.setContentsMargins(44, 32, 44, 32)
+        inner.setSpacing(14)
+        inner.addWidget(self._picture)
+        inner.addWidget(self.sentence)
+        inner.addLayout(form)
+        inner.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
+        inner.addWidget(self._recent_title)
+        inner.addLayout(self._recent)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(16, 16, 16, 16)
+        outer.addWidget(self._card, 0, Qt.AlignmentFlag.AlignCenter)
+        theme.changed.connect(self._colour)
+        self._colour()
+        self._show_about()
+        self.set_recent(())
+
+    def attributes(self) -> AttributeSet:
+        """The attributes chosen; StudioError if their file is gone or broken."""
+        return load_attribute_set(self.sets.itemData(self._set))
+
+    def add_set(self, path: Path) -> None:
+        """Choose a set of a person's own; StudioError if it is none."""
+        title = load_attribute_set(path).title
+        self._set = self.sets.count() - 1
+        self.sets.insertItem(self._set, f"{title} ({path.name})", path)
+        self.sets.setCurrentIndex(self._set)
+
+    def _set_activated(self, index: int) -> None:
+        if self.sets.itemData(index) == OTHER:
+            self.sets.setCurrentIndex(self._set)
+            self.set_file_wanted.emit()
+        else:
+            self._set = index
+
+    def _show_about(self) -> None:
+        self.about.setText(self.models.choice.about)
+
+    def set_recent(self, folders: Iterable[Path]) -> None:
+        """Offer these folders, at most four."""
+        while (item := self._recent.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        shown = list(folders)[:SHOWN]
+        for folder in shown:
+            link = QPushButton()
+            link.setText(link.fontMetrics().elidedText(folder.name, Qt.TextElideMode.ElideMiddle, 320))
+            link.setProperty("flat", True)
+            link.setToolTip(str(folder))
+            link.setAccessibleName(f"Open {folder.name}")
+            link.clicked.connect(lambda _=False, folder=folder: self.recent_wanted.emit(folder))
+            self._recent.addWidget(link, 0, Qt.AlignmentFlag.AlignHCenter)
+        self._recent_title.setVisible(bool(shown))
+
+    def set_hot(self, hot: bool) -> None:
+        """Show that a folder can be let go here."""
+        self._card.setProperty("hot", hot)
+        self._card.style().unpolish(self._card)
+        self._card.style().polish(self._card)
+
+    def set_working(self, working: bool) -> None:
+        """Whether a folder is being read: nothing else can be chosen meanwhile."""
+        for widget in (self.button, self.sets, self.models):
+            widget.setEnabled(not working)
+
+    def _colour(self) -> None:
+        muted, ratio = self._theme.tokens.muted, self.devicePixelRatioF()
+        self._picture.setPixmap(icons.pixmap("curate", muted, 52, ratio))

@@ -1,0 +1,311 @@
+"""Curate through the real `main()`: a folder in, scores, corrections by keys, undo, reopen, export."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtTest import QTest
+
+from core.annotate import TopK
+from core.clip import find_choice
+from core.collection import CLIP, NONE, PERSON, Collection
+from core.paths import resources
+from gui.curator import exchange
+from gui.curator.ordering import Arrangement, Known, arrange
+from gui.curator.view import CuratorView
+from gui.widgets import asking
+from tests.gui.hands import Hands
+
+COUNT = 130
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real open_clip checkpoint of a very small configuration, with random weights."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("clip")
+    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}
+    looks = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": looks}), encoding="utf-8"
+    )
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Pictures that differ, some in a folder within, one with a name that isn't ASCII, one broken."""
+    rng = np.random.default_rng(0)
+    made = tmp_path / "faces"
+    (made / "more").mkdir(parents=True)
+    for i in range(COUNT):
+        pixels = np.kron(rng.integers(0, 255, (4, 4, 3)), np.ones((10, 10, 1))).astype(np.uint8)
+        name = "grün.png" if i == 0 else f"{'more/' if i % 5 == 0 else ''}image {i:03d}.png"
+        Image.fromarray(pixels).save(made / name)
+    (made / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
+    return made
+
+
+def curator(hands: Hands) -> CuratorView:
+    view = hands.window.workspaces["curate"]
+    assert isinstance(view, CuratorView)
+    return view
+
+
+async def opened(hands: Hands, folder: Path, clip: Path) -> CuratorView:
+    """The folder in the workspace, scored."""
+    view = curator(hands)
+    hands.window.show_workspace("curate")
+    view.start_page.models.choose(find_choice(clip))
+    view.open(folder)
+    await scored(hands, view)
+    view.grid.setFocus()
+    return view
+
+
+async def scored(hands: Hands, view: CuratorView) -> None:
+    def ready() -> bool:
+        known = view.state.known
+        assert not view.messages.message, view.messages.message
+        done = known is not None and known.scores is not None and bool(known.scores.known.all())
+        return done and not view.session.work.state and view.session.up_to_date
+
+    await hands.until(ready, "for CLIP's scores")
+
+
+async def settled(hands: Hands, view: CuratorView) -> None:
+    await hands.until(lambda: view.session.up_to_date, "for the labels to be written")
+
+
+def press(view: CuratorView, *keys: Qt.Key, modifiers=Qt.KeyboardModifier.NoModifier) -> None:
+    for key in keys:
+        QTest.keyClick(view.grid, key, modifiers)
+
+
+def on_disk(folder: Path, attribute: str) -> list[tuple[int, int]]:
+    """Values and sources as another program finds them now."""
+    with Collection.open(folder) as collection:
+        labels = collection.labels(attribute)
+        return list(zip(labels.value.tolist(), labels.source.tolist(), strict=True))
+
+
+def test_from_a_folder_to_an_export(drive, folder, clip_folder, tmp_path, monkeypatch):
+    out = tmp_path / "labels.csv"
+
+    async def saved(*_: object) -> Path:
+        return out
+
+    async def accepted(dialog: exchange.ExportDialog) -> int:
+        return 1
+
+    async def first(hands: Hands) -> None:
+        view = await opened(hands, folder, clip_folder)
+        state, grid = view.state, view.grid
+        assert state.count == COUNT and "broken" not in " ".join(state.known.images.paths)
+        assert "1 files can't be read" in view.news.text()
+        name = state.attribute_name
+        values = len(state.attribute.values)
+        assert values == 4
+        score = state.known.scores.values.max(axis=1)[state.shown]
+        assert (np.diff(score) <= 0).all(), "the best score comes first"
+
+        view.panel.label.rule.k.setValue(5)
+        await hands.until(lambda: state.rule == TopK(5) and view.session.up_to_date)
+        assert view.panel.label.rule.words.text().startswith("Would label: ")
+        foreseen = state.preview.counts
+        view.panel.label.rule.apply.click()
+        await hands.until(lambda: state.undo_title is not None)
+        await settled(hands, view)
+        assert tuple(state.known.labels.counts().tolist()) == foreseen
+        assert set(state.known.labels.source.tolist()) <= {NONE, CLIP}
+
+        press(view, Qt.Key.Key_2)  # a value; it goes on to the next
+        assert grid.currentIndex().row() == 1
+        press(view, Qt.Key.Key_Return)  # CLIP's
+        press(view, Qt.Key.Key_0)  # none of them
+        press(view, Qt.Key.Key_Space)  # left as it is
+        rows = state.shown[:4].tolist()
+        guess = int(state.proposals(np.array(rows[3:]))[0])
+        await settled(hands, view)
+        disk = on_disk(folder, name)
+        assert disk[rows[0]] == (1, PERSON)
+        assert disk[rows[1]][1] == PERSON and disk[rows[1]][0] >= 0
+        assert disk[rows[2]] == (-1, PERSON)
+        assert disk[rows[3]][1] in (NONE, CLIP) and guess >= 0
+
+        press(view, Qt.Key.Key_Down, modifiers=SHIFT)  # a row of tiles and one more
+        selected = grid.selected()
+        assert len(selected) == grid.columns + 1
+        press(view, Qt.Key.Key_3)
+        await settled(hands, view)
+        assert all(on_disk(folder, name)[p] == (2, PERSON) for p in selected)
+        hands.trigger("undo")
+        await hands.until(lambda: "Taken back" in view.news.text())
+        await settled(hands, view)
+        assert all(on_disk(folder, name)[p] != (2, PERSON) for p in selected), "one step for all"
+        hands.trigger("redo")
+        await hands.until(lambda: "Done again" in view.news.text())
+        assert all(on_disk(folder, name)[p] == (2, PERSON) for p in selected)
+
+    drive(first)
+    monkeypatch.setattr(asking, "save_path", saved)
+    monkeypatch.setattr(asking, "finished", accepted)
+
+    async def second(hands: Hands) -> None:
+        view = curator(hands)
+        hands.window.show_workspace("curate")
+        view.open(folder)
+        await scored(hands, view)
+        state, name = view.state, view.state.attribute_name
+        before = on_disk(folder, name)
+        mine = np.flatnonzero(state.known.labels.source == PERSON)
+        assert len(mine) >= 5, "labels are there again"
+        view.show_only(show="person")
+        await hands.until(lambda: set(state.shown.tolist()) == set(mine.tolist()))
+        hands.trigger("undo")
+        await hands.until(lambda: on_disk(folder, name) != before, "for an undo of the last session's step")
+        hands.trigger("redo")
+        await hands.until(lambda: on_disk(folder, name) == before)
+        hands.trigger("export_labels")
+        await hands.until(out.is_file)
+
+    drive(second)
+    with out.open(encoding="utf-8-sig", newline="") as file:
+        lines = list(csv.reader(file))
+    assert len(lines) >= 6
+    assert any("Teenager" in line or "teenager" in line for line in lines)
+
+
+def test_a_hundred_corrections_by_keys(drive, folder, clip_folder):
+    """Each is seen at once, all of them are on the disk, none is lost or doubled."""
+
+    async def scenario(hands: Hands) -> None:
+        view = await opened(hands, folder, clip_folder)
+        state, grid = view.state, view.grid
+        wanted = {}
+        slowest, began = 0.0, time.perf_counter()
+        for i in range(100):
+            position, value = grid.position, i % 4
+            wanted[position] = value
+            start = time.perf_counter()
+            press(view, Qt.Key(Qt.Key.Key_1 + value))
+            assert state.known.labels.value[position] == value, "the grid has it before the disk"
+            assert grid.currentIndex().row() == i + 1
+            grid.viewport().repaint()
+            slowest = max(slowest, time.perf_counter() - start)
+            await hands.until(lambda: True)
+        assert slowest < 2.0, "no key press may hold the window up"
+        await settled(hands, view)
+        disk = on_disk(folder, state.attribute_name)
+        assert {p: v for p, (v, s) in enumerate(disk) if s == PERSON} == wanted
+        assert time.perf_counter() - began < 120
+        grid.selectAll()
+        assert len(grid.selected()) == COUNT
+        press(view, Qt.Key.Key_X)
+        await settled(hands, view)
+        assert all(s == PERSON for _, s in on_disk(folder, state.attribute_name))
+
+    drive(scenario)
+
+
+def test_prompts_filters_and_accepting_everything_above(drive, folder, clip_folder):
+    async def scenario(hands: Hands) -> None:
+        view = await opened(hands, folder, clip_folder)
+        state, panel, grid = view.state, view.panel, view.grid
+        before = state.known.scores.values.copy()
+        panel.tabs.setCurrentIndex(1)
+        text = panel.prompts.texts[1]
+        text.setFocus()
+        text.setPlainText("a purple square\nsomething else")
+        await hands.until(lambda: "a purple square" in state.known.scores.texts, "for scores of the prompt")
+        assert not np.allclose(state.known.scores.values[:, 1], before[:, 1])
+        assert np.allclose(state.known.scores.values[:, 0], before[:, 0])
+        grid.setFocus()  # the text is left, and kept
+        await hands.until(lambda: state.attribute.values[1].prompts[0] == "a purple square")
+        await settled(hands, view)
+
+        panel.label.values.value_wanted.emit(1)
+        await hands.until(lambda: state.arrangement.value == 1 and view.session.up_to_date)
+        column = state.known.scores.values[:, 1][state.shown]
+        assert (np.diff(column) <= 0).all()
+        panel.label.histogram._set(float(np.median(column)))
+        await hands.until(lambda: state.preview is not None and sum(state.preview.counts) > 0)
+        await settled(hands, view)
+        assert state.preview.counts[1] == panel.label.histogram.count()
+
+        grid.go_to(9)
+        hands.trigger("accept_above")
+        await settled(hands, view)
+        assert (state.known.labels.source[state.shown[:10]] == PERSON).all()
+        assert (state.known.labels.source[state.shown[10:]] == NONE).all()
+        assert "Accept" in state.undo_title
+
+        rows = QItemSelectionModel.SelectionFlag.ClearAndSelect
+        grid.selectionModel().select(grid.images.index(20), rows)
+        hands.trigger("large")
+        assert view.middle.currentWidget() is view.large
+        assert len(view.large.bars.rows) == 4 + len(state.known.scores.texts)
+        view.set_large(False)
+
+    drive(scenario)
+
+
+def test_an_empty_folder_says_what_to_do(drive, tmp_path, clip_folder):
+    async def scenario(hands: Hands) -> None:
+        view = curator(hands)
+        hands.window.show_workspace("curate")
+        view.open(tmp_path / "nothing")
+        await hands.until(lambda: "is not a folder" in view.messages.message)
+        (tmp_path / "empty").mkdir()
+        view.open(tmp_path / "empty")
+        await hands.until(lambda: "There are no images" in view.messages.message)
+        assert view.stack.currentWidget() is view.start_page
+
+    drive(scenario)
+
+
+def test_orders_and_filters(tmp_path):
+    """Known answers, without a window."""
+    from core.annotate import score
+    from core.attributes import load_attribute_set
+    from core.collection.synthetic import synthetic_collection
+
+    attributes = load_attribute_set(resources() / "attributes" / "faces.toml")
+    with synthetic_collection(tmp_path / "made", attributes, 50) as collection:
+        name = attributes.attributes[1].name
+        ids = collection.images().ids
+        collection.set_labels(name, ids[:3], 1, "person")
+        collection.set_labels(name, ids[3:5], 0, "clip")
+        rng = np.random.default_rng(1)
+        rows = rng.normal(size=(50, 8)).astype(np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        scores = score(rows, attributes[name], lambda texts: rng.normal(size=(len(texts), 8)))
+        known = Known(collection.images(), collection.labels(name), scores)
+    assert arrange(known, Arrangement(show="person")).tolist() == sorted(
+        [0, 1, 2], key=lambda p: -scores.values[p, 1]
+    )
+    assert set(arrange(known, Arrangement(show="clip")).tolist()) == {3, 4}
+    assert len(arrange(known, Arrangement(show="unlabelled"))) == 45
+    by_margin = arrange(known, Arrangement("margin"))
+    assert (np.diff(scores.margin[by_margin]) >= 0).all()
+    by_value = Arrangement("score", value=0)
+    assert np.array_equal(arrange(known, by_value), np.argsort(-scores.values[:, 0], kind="stable"))
+    assert np.array_equal(arrange(known, replace(by_value, reverse=True)), arrange(known, by_value)[::-1])
+    assert arrange(known, Arrangement("name")).tolist() == list(range(50))
+    assert arrange(known, Arrangement("date")).tolist() == list(range(50)), "made newest first"
