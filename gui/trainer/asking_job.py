@@ -8,7 +8,7 @@ import msgspec
 
 from core.errors import StudioError
 from core.jobs import Estimate, Finding, JobSpec, check, estimate, label_table
-from core.jobs.check import LabelCounts
+from core.jobs.checks import LabelCounts
 
 
 def devices() -> list[tuple[str, tuple[str, ...]]]:

@@ -15,7 +15,6 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from core.jobs import RunInfo
 from gui.theme import Theme
 from gui.trainer import words
 from gui.trainer.curve_book import CurveBook, Line
@@ -88,10 +87,12 @@ class CurvesTab(QWidget):
             self._column.insertWidget(2, self.plot, 1)
             self._draw()
 
-    def show_run(self, book: CurveBook, info: RunInfo | None) -> None:
-        """Draw the curves of a run as far as they are known."""
+    def show_run(self, book: CurveBook, titles: dict[str, str]) -> None:
+        """Draw the curves of a run as far as they are known; `titles` of attributes by name."""
         self._book = book
-        self._titles = {}
+        if titles != self._titles:
+            self._titles = titles
+            self._chips = {}
         choices = [(f"Losses: {words.stage(stage)}", LOSSES + stage) for stage in book.losses]
         choices += [(TITLES[group], SCORES + group) for group, lines in book.scores.items() if lines]
         if [data for _, data in choices] != [self.what.itemData(i) for i in range(self.what.count())]:
@@ -128,8 +129,9 @@ class CurvesTab(QWidget):
         data = self.what.currentData() or ""
         lines = self.lines
         shares = data.startswith(SCORES)
+        self.what.setVisible(bool(lines))
         for widget in (self.smoothing, self._smooth_label, self.logarithmic):
-            widget.setVisible(not shares)
+            widget.setVisible(bool(lines) and not shares)
         self._hint.setText(HINTS.get(data.removeprefix(SCORES), ""))
         self._hint.setVisible(bool(self._hint.text()))
         if list(lines) != list(self._chips):
@@ -144,7 +146,7 @@ class CurvesTab(QWidget):
         if not shares:
             self.plot.plot.enableAutoRange(axis="y")
         shown = tuple(
-            Shown(_name(name), np.array(line.x), np.array(line.y), index)
+            Shown(self._name(name), np.array(line.x), np.array(line.y), index)
             for index, (name, line) in enumerate(lines.items())
             if name not in self._hidden
         )
@@ -162,11 +164,11 @@ class CurvesTab(QWidget):
         self._chips = {}
         for index, name in enumerate(self.lines):
             chip = QToolButton()
-            chip.setText(_name(name))
+            chip.setText(self._name(name))
             chip.setProperty("line", True)
             chip.setCheckable(True)
             chip.setChecked(name not in self._hidden)
-            chip.setToolTip(f"Show or hide “{_name(name)}”")
+            chip.setToolTip(f"Show or hide “{self._name(name)}”")
             colour = colour_of(index, self._theme.dark)
             chip.setStyleSheet(
                 f"QToolButton {{ border: 1px solid {self._theme.tokens.border}; border-radius: 9px;"
@@ -184,6 +186,5 @@ class CurvesTab(QWidget):
         self._hidden.add(name) if hidden else self._hidden.discard(name)
         self._draw()
 
-
-def _name(name: str) -> str:
-    return name.replace("_", " ")
+    def _name(self, name: str) -> str:
+        return self._titles.get(name, name.replace("_", " "))

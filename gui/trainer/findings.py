@@ -27,10 +27,11 @@ class Findings(QWidget):
         self._column.setContentsMargins(10, 8, 10, 8)
         self._column.setSpacing(8)
         self._column.addStretch(1)
-        theme.changed.connect(lambda: self.show_findings(self._found))
+        theme.changed.connect(self._colour)
 
     def say(self, text: str) -> None:
         """One line in place of findings."""
+        self._found = ()
         self._clear()
         line = QLabel(text)
         line.setProperty("role", "muted")
@@ -67,6 +68,10 @@ class Findings(QWidget):
             row.addWidget(picture, 0, Qt.AlignmentFlag.AlignTop)
             row.addLayout(texts, 1)
             self._column.insertWidget(place, line)
+
+    def _colour(self) -> None:
+        if self._found:
+            self.show_findings(self._found)
 
     def _clear(self) -> None:
         while self._column.count() > 1:

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QBrush, QColor
 from PySide6.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QWidget
 
-from core.jobs.check import FEW, GOOD, LabelCounts
+from core.jobs.checks import FEW, GOOD, LabelCounts
 from gui.theme import Theme
 
 NAME = Qt.ItemDataRole.UserRole

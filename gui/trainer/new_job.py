@@ -27,7 +27,7 @@ from PySide6.QtWidgets import (
 from core.errors import StudioError
 from core.installed import installed_models
 from core.jobs import Estimate, Finding, JobSpec, presets
-from core.jobs.check import LabelCounts
+from core.jobs.checks import LabelCounts
 from core.jobs.spec import SIZES, Kind
 from gui.tasks import Tasks
 from gui.trainer import asking_job, words
@@ -114,6 +114,7 @@ class NewJob(QDialog):
         self.minutes = QSpinBox()
         self.minutes.setRange(0, 100_000)
         self.minutes.setSpecialValueText("No limit")
+        self.minutes.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.minutes.setSuffix(" minutes")
         self.minutes.setToolTip("The plan is shortened to fit")
         self.minutes.valueChanged.connect(self._changed)
@@ -130,6 +131,8 @@ class NewJob(QDialog):
         self.measure.clicked.connect(lambda: self._tasks.start(self._estimate()))
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.start = QPushButton("Start")
+        for button in (self.choose_data, self.measure):  # Enter starts the training, wherever the focus is
+            button.setAutoDefault(False)
         self.start.setDefault(True)
         self.buttons.addButton(self.start, QDialogButtonBox.ButtonRole.AcceptRole)
         self.buttons.accepted.connect(self.accept)

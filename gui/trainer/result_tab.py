@@ -70,15 +70,18 @@ class ResultTab(QScrollArea):
         column.addStretch(1)
         self.setWidget(inner)
 
-    def show_run(self, info: RunInfo) -> None:
-        """Numbers and facts as they are known now."""
+    def show_run(self, info: RunInfo, titles: dict[str, str]) -> None:
+        """Numbers and facts as they are known now; `titles` of attributes by name."""
         metrics = {**({"accuracy": info.accuracy, "leakage": info.leakage}), **info.metrics}
         names = list(metrics["accuracy"] or metrics["leakage"] or {})
         self._waiting.setVisible(info.state != "finished")
         self.table.setVisible(bool(names))
         fill(
             self.table,
-            [[n.replace("_", " "), *(_share(metrics, key, n) for key, _, _ in COLUMNS)] for n in names],
+            [
+                [titles.get(n, n.replace("_", " ")), *(_share(metrics, key, n) for key, _, _ in COLUMNS)]
+                for n in names
+            ],
         )
         spec = info.spec
         self._say("Data", spec.data)

@@ -46,12 +46,15 @@ class RunPage(QWidget):
         self.log, self.result = LogTab(), ResultTab()
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
+        self.tabs.tabBar().setDrawBase(False)
         for title, tab in (
             ("Curves", self.curves),
             ("Samples", self.samples),
             ("Log", self.log),
             ("Result and settings", self.result),
         ):
+            tab.setObjectName("trainPage")
+            tab.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
             self.tabs.addTab(tab, title)
         self.tabs.currentChanged.connect(self._tab_changed)
         self._lay_out()
@@ -123,7 +126,7 @@ class RunPage(QWidget):
         self.notes.setVisible(bool(info.notes))
         self.banner.show_error(info.error if info.state == "failed" else None)
         self.samples.show_samples(self._state.samples)
-        self.result.show_run(info)
+        self.result.show_run(info, self._state.titles)
 
     def _say(self, name: str, text: str) -> None:
         if self.facts[name].text() != text:
@@ -145,7 +148,7 @@ class RunPage(QWidget):
         self.samples.show_samples(())
         self.result.show_slow(0, "", {})
         self.show_run()
-        self.curves.show_run(self._state.curves, self._state.info)
+        self.curves.show_run(self._state.curves, {})
         if self.tabs.currentWidget() is self.result:
             self.slow_wanted.emit()
 
@@ -154,7 +157,7 @@ class RunPage(QWidget):
             self.log.clear()
         self.log.add(events)
         if first or any(event.kind in ("step", "evaluation") for event in events):
-            self.curves.show_run(self._state.curves, self._state.info)
+            self.curves.show_run(self._state.curves, self._state.titles)
 
     def _tab_changed(self, _index: int) -> None:
         if self.tabs.currentWidget() is self.result:

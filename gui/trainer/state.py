@@ -152,6 +152,12 @@ class TrainerState(QObject):
                 self.events_came.emit(found.events, found.first)
         self.looked.emit()
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """Titles of the chosen run's attributes by name, once there is a sample."""
+        columns = self.samples[-1].columns if self.samples else ()
+        return {c["attribute"]: c["title"].split(": ")[0] for c in columns if c.get("attribute")}
+
     # choosing
 
     @property
