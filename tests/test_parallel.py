@@ -53,8 +53,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     for name in one:
         # whole tables, whatever the number of processes
         assert one[name].shape == two[name].shape
-    # Adam's first steps are signs of gradients, so rounding may turn single weights; seen as vectors, the
-    # networks went the same way
+    # the way that each network went, as a vector (measured: apart by some millionths of it)
     config = msgspec.json.decode((tmp_path / "one" / "config.json").read_bytes(), type=TrainConfig)
     counts = [len(a.values) for a in faces_attributes()]
     start = TrainState.fresh(config, counts, 96, torch.device("cpu")).tensors()
@@ -62,7 +61,7 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
         names = [name for name in one if name.startswith(f"networks.{part}.")]
         apart = sum(float((one[name] - two[name]).square().sum()) for name in names)
         moved = sum(float((one[name] - start[name]).square().sum()) for name in names)
-        assert moved > 0 and (apart / moved) ** 0.5 < 0.1, part
+        assert moved > 0 and (apart / moved) ** 0.5 < 1e-3, part
     events = [
         [json.loads(text) for text in (tmp_path / name / "events.jsonl").read_text().splitlines()]
         for name in ("one", "two")

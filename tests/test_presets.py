@@ -111,3 +111,18 @@ def test_missing_vgg16_is_said_before_a_run_is_begun(
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"")
     assert find_features("vgg16") == kept
+
+
+def test_the_shipped_features_stand_in_for_vgg16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.training.perceptual import feature_maps, features_record, load_features
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    shipped = find_features("default")
+    assert shipped == find_features("faces") == find_features("") == resources() / "features.safetensors"
+    assert features_record(shipped)["name"] == "faces"
+    maps = feature_maps(load_features(shipped), torch.zeros(1, 3, 64, 64))
+    assert [m.shape[2] for m in maps] == [64, 32, 16]
+    kept = tmp_path / "torch" / "hub" / "checkpoints" / "vgg16-397923af.pth"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"")
+    assert find_features("default") == kept

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from core.cli import bench_train
 from core.cli.terminal import DONE, print_json, progress_bar
 from core.errors import StudioError
 
@@ -63,10 +64,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how long to drag sliders in the window; 0 leaves it out (default: 10)",
     )
     add("--json", action="store_true", help="print one JSON object")
+    train = what.add_parser(
+        "train", help=bench_train.SUMMARY, description=bench_train.__doc__, allow_abbrev=False
+    )
+    bench_train.add_arguments(train)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
+    if arguments.what == "train":
+        return bench_train.run(arguments)
     with tempfile.TemporaryDirectory(prefix="zerodim-bench-") as temporary:
         photo = arguments.photo or make_photo(Path(temporary))
         result = measure_steps(photo, arguments, Path(temporary))

@@ -16,8 +16,10 @@ from core.nets.build import NetworkConfig
 class Reconstruction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Weights of the reconstruction loss's terms; `bce` is for images whose pixels are 0 or 1.
 
-    `perceptual_file` is a file of features (see `core.training.perceptual`), or `vgg16` for torchvision's
-    weights where torch keeps them on this machine; empty takes the warmed-up classifier's own first layers.
+    `perceptual_file` is a file of features (see `core.training.perceptual`), `vgg16` for torchvision's
+    weights where torch keeps them, `faces` for the features that come with the program, `default` for
+    the first of these two that is there. Empty takes the warmed-up classifier's own first layers, or the
+    default without a warm-up.
     """
 
     l1: float = 1.0

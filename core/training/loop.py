@@ -215,24 +215,23 @@ class Trainer:
         self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[stage])
 
     def _features_record(self) -> dict[str, str]:
-        """Which features the perceptual loss compares, for the run's record; StudioError without any."""
+        """Which features the perceptual loss compares, for the record; StudioError if they are missing."""
         reconstruction = self.config.reconstruction
         if not reconstruction.perceptual:
             return {}
-        if reconstruction.perceptual_file:
+        if self._features_from_file():
             return features_record(find_features(reconstruction.perceptual_file))
-        if not self.config.warmup.steps:
-            raise StudioError(
-                "The perceptual loss needs features.", "Set reconstruction.perceptual_file or warmup.steps."
-            )
         return {"name": "classifier after warm-up"}
+
+    def _features_from_file(self) -> bool:
+        return bool(self.config.reconstruction.perceptual_file) or not self.config.warmup.steps
 
     def _take_features(self) -> None:
         """Features from their file, or as they are in the classifier now."""
         reconstruction = self.config.reconstruction
         if not reconstruction.perceptual:
             return
-        self.state.features_from_file = bool(reconstruction.perceptual_file)
+        self.state.features_from_file = self._features_from_file()
         if self.state.features_from_file:
             found = load_features(find_features(reconstruction.perceptual_file))
             self.state.features = found.to(self.device)
@@ -436,6 +435,7 @@ class Trainer:
                 "seed": self.config.seed,
                 **{f"{stage}_steps": getattr(self.config, stage).steps for stage in STAGES},
                 **{f"{stage}_batch": getattr(self.config, stage).batch for stage in STAGES},
+                "perceptual_features": self.features.get("name", "none"),
                 "settings": msgspec.json.encode(self.config).decode(),
             },
         )

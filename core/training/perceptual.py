@@ -21,9 +21,11 @@ from torch import nn
 from core.errors import StudioError
 from core.files import atomic_write
 from core.nets.layers import Trunk
+from core.paths import resources
 
 TRUNK_LEVELS = 3  # the finest maps of a trunk; coarser ones know what the picture is, not how it looks
 VGG16 = "vgg16"
+FACES, DEFAULT = "faces", "default"
 # Outputs of the convolutions and 0 for the pooling between them, in torchvision's order
 VGG16_WIDTHS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 # Layers of torchvision's `features` whose outputs are compared: the paper's
@@ -72,16 +74,40 @@ def feature_maps(features: nn.Module, images: torch.Tensor) -> list[torch.Tensor
     return features.maps(images)[:TRUNK_LEVELS]
 
 
-def save_features(trunk: Trunk, widths: tuple[int, ...], image_size: int, path: Path) -> None:
-    """Write a trunk (fp16) with its sizes in the file's own header."""
+def first_levels(trunk: Trunk) -> tuple[Trunk, tuple[int, ...], int]:
+    """The levels of a trunk that are compared, as a trunk of its own, with its widths and image size."""
+    blocks = list(trunk.blocks)[: TRUNK_LEVELS - 1]
+    widths = (trunk.stem.out_channels, *(block.down.out_channels for block in blocks))  # type: ignore[union-attr]
+    size = 4 << (len(widths) - 1)
+    cut = Trunk(trunk.stem.in_channels, size, widths)  # type: ignore[arg-type]
+    cut.load_state_dict({name: t for name, t in trunk.state_dict().items() if name in cut.state_dict()})
+    return cut, widths, size  # type: ignore[return-value]
+
+
+def save_features(
+    trunk: Trunk, widths: tuple[int, ...], image_size: int, path: Path, name: str = "trunk", about: str = ""
+) -> None:
+    """Write a trunk (fp16); its sizes, `name` for records and what to know of it are in the file's header."""
     sizes = {"widths": list(widths), "image_size": image_size, "image_channels": trunk.stem.in_channels}
+    sizes |= {"name": name, "about": about}
     tensors = {name: t.detach().half().cpu().contiguous() for name, t in trunk.state_dict().items()}
     with atomic_write(path, overwrite=True) as file:
         file.write(save(tensors, {"trunk": json.dumps(sizes)}))
 
 
 def find_features(named: str) -> Path:
-    """The file that `reconstruction.perceptual_file` names; StudioError if it is not there."""
+    """The file that `reconstruction.perceptual_file` names; StudioError if it is not there.
+
+    `vgg16` is torchvision's weights where torch keeps them, `faces` the features that come with the program,
+    `default` (or nothing) the first of these that is there.
+    """
+    if named in ("", DEFAULT):
+        try:
+            return find_features(VGG16)
+        except StudioError:
+            named = FACES
+    if named == FACES:
+        return resources() / "features.safetensors"
     path = Path(named).expanduser()
     if path.is_file():
         return path
@@ -115,9 +141,13 @@ def load_features(path: Path) -> Trunk | VGG16Features:
 def features_record(path: Path) -> dict[str, str]:
     """What a run writes down of the features it compares: their name and their file's digest."""
     network = load_features(path)
+    name = VGG16 if isinstance(network, VGG16Features) else "trunk"
+    if name != VGG16:
+        with safe_open(path, framework="pt") as archive:
+            name = json.loads(archive.metadata()["trunk"]).get("name", name)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": VGG16 if isinstance(network, VGG16Features) else "trunk", "sha256": sha256}
+    return {"name": name, "sha256": sha256}
 
 
 def _load(path: Path) -> Trunk | VGG16Features:
