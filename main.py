@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_environment()
     from core.cli import app
 
-    program = app.Program(open_window=_open_window, measure_stalls=_measure_stalls)
+    program = app.Program(
+        open_window=_open_window, measure_stalls=_measure_stalls, measure_curate=_measure_curate
+    )
     return app.main(sys.argv[1:] if arguments is None else arguments, program)
 
 
@@ -42,6 +44,14 @@ def _measure_stalls(photo: Path, model: Path | None, seconds: float) -> dict[str
     from gui.editor.stall_probe import measure
 
     return measure(photo, model=model, seconds=seconds)
+
+
+def _measure_curate(images: int, seconds: float) -> dict[str, Any]:
+    """Speed of the Curate workspace over many images."""
+    _before_qt()
+    from gui.curator.speed_probe import measure
+
+    return measure(images, seconds)
 
 
 def _before_qt() -> None:

@@ -122,10 +122,10 @@ def opened_by(arguments: list[str], tmp_path: Path) -> list[Any]:
         calls.append(given)
         return 0
 
-    def no_stalls(*_: Any) -> dict[str, Any]:
+    def no_measuring(*_: Any) -> dict[str, Any]:
         raise AssertionError("only the benchmark measures")
 
-    assert app.main(arguments, app.Program(open_window, no_stalls)) == 0
+    assert app.main(arguments, app.Program(open_window, no_measuring, no_measuring)) == 0
     return calls
 
 

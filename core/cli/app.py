@@ -58,10 +58,12 @@ class Program:
 
     `open_window(photo, model, quit_after)` returns an exit code. `measure_stalls(photo, model, seconds)`
     drags sliders in a window and returns the event loop's stalls, as `bench edit` prints them.
+    `measure_curate(images, seconds)` labels in a window, as `bench curate` prints it.
     """
 
     open_window: Callable[[Path | None, Path | None, float | None], int]
     measure_stalls: Callable[[Path, Path | None, float], dict[str, Any]]
+    measure_curate: Callable[[int, float], dict[str, Any]]
 
 
 def program_name() -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from core.cli import bench_train
+from core.cli import bench_curate, bench_train
 from core.cli.terminal import DONE, print_json, progress_bar
 from core.errors import StudioError
 
@@ -68,12 +68,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "train", help=bench_train.SUMMARY, description=bench_train.__doc__, allow_abbrev=False
     )
     bench_train.add_arguments(train)
+    curate = what.add_parser(
+        "curate", help=bench_curate.SUMMARY, description=bench_curate.__doc__, allow_abbrev=False
+    )
+    bench_curate.add_arguments(curate)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
     if arguments.what == "train":
         return bench_train.run(arguments)
+    if arguments.what == "curate":
+        return bench_curate.run(arguments)
     with tempfile.TemporaryDirectory(prefix="zerodim-bench-") as temporary:
         photo = arguments.photo or make_photo(Path(temporary))
         result = measure_steps(photo, arguments, Path(temporary))

@@ -161,6 +161,7 @@ class LabelTab(QWidget):
         shown, count = len(self._state.shown), self._state.count
         self.count.setText(f"{shown:,} of {count:,} images" if shown != count else f"{count:,} images")
         self.values.show_counts()
+        self.show_histogram()
 
     def show_histogram(self) -> None:
         """Scores of the chosen value."""

@@ -7,6 +7,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from core.annotate.quality import Disagreement, balance, confusion
+from core.collection.journal import images_in_words
 from gui.curator.label_tab import heading
 from gui.curator.state import CuratorState
 
@@ -23,7 +24,7 @@ class QualityTab(QWidget):
         self._state = state
         self.progress, self.agreement, self.conflicts, self.duplicates = (self._words() for _ in range(4))
         self.table = QGridLayout()
-        self.table.setHorizontalSpacing(10)
+        self.table.setHorizontalSpacing(6)
         self.table.setVerticalSpacing(4)
         self.show_conflicts = QPushButton("Show conflicts")
         self.show_conflicts.clicked.connect(self.conflicts_wanted)
@@ -102,7 +103,7 @@ class QualityTab(QWidget):
             else "Label some images: then it is seen where CLIP errs."
         )
         conflicts = int(known.assignment.conflicts.sum()) if known.assignment is not None else 0
-        self.conflicts.setText(f"{conflicts:,} images are claimed by several values under the rule.")
+        self.conflicts.setText(f"{images_in_words(conflicts)} claimed by several values under the rule.")
         self.show_conflicts.setEnabled(conflicts > 0)
 
     def _show_table(self, counts: np.ndarray | None) -> None:
@@ -115,7 +116,7 @@ class QualityTab(QWidget):
             return
         titles = [value.title for value in attribute.values]
         for c, title in enumerate([*titles, "None"]):
-            self.table.addWidget(self._cell(title[:7], True), 0, c + 1)
+            self.table.addWidget(self._cell(title[:6], True), 0, c + 1)
         for r, title in enumerate(titles):
             self.table.addWidget(self._cell(title, True, left=True), r + 1, 0)
             for c in range(len(titles) + 1):

@@ -46,7 +46,9 @@ class RuleBox(QWidget):
         self.k.setKeyboardTracking(True)
         self.k.setAccessibleName("Images of each value")
         self.k.valueChanged.connect(lambda _: self._chosen())
+        self.k.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.margin = QDoubleSpinBox()
+        self.margin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self.margin.setDecimals(3)
         self.margin.setSingleStep(0.005)
         self.margin.setRange(0, 2)
@@ -126,7 +128,8 @@ class RuleBox(QWidget):
         counts = ", ".join(f"{n:,} {v.title}" for n, v in zip(found.counts, attribute.values, strict=True))
         words = f"Would label: {counts}."
         if found.conflicts:
-            words += f" {found.conflicts:,} conflicts get no label."
+            one = found.conflicts == 1
+            words += f" {found.conflicts:,} conflict{' gets' if one else 's get'} no label."
         if found.skipped:
-            words += f" {found.skipped:,} that you settled stay."
+            words += f" {found.skipped:,} that you settled {'stays' if found.skipped == 1 else 'stay'}."
         return words

@@ -108,7 +108,8 @@ class CuratorSession(Tasks):
     @property
     def up_to_date(self) -> bool:
         """Whether all labels are written, and the grid shows what is known."""
-        return not (self._writes or self._scorings or self._arrangings)
+        under_way = any(not task.done() for task in self._tasks if task is not self._annotating)
+        return not (under_way or self._writes or self._scorings or self._arrangings)
 
     @property
     def writing(self) -> bool:
@@ -182,7 +183,9 @@ class CuratorSession(Tasks):
             self._machine, lambda context: collection.scan(tell, lambda: self._stop or context.cancelled())
         )
         if report.broken:
-            self.said.emit(f"{len(report.broken):,} files can't be read and are left out.")
+            one = len(report.broken) == 1
+            words = "file can't be read and is" if one else "files can't be read and are"
+            self.said.emit(f"{len(report.broken):,} {words} left out.")
         return report.changed
 
     def _begin(self, choice: ClipChoice, rescan: bool) -> None:

@@ -118,7 +118,7 @@ def test_from_a_folder_to_an_export(drive, folder, clip_folder, tmp_path, monkey
         view = await opened(hands, folder, clip_folder)
         state, grid = view.state, view.grid
         assert state.count == COUNT and "broken" not in " ".join(state.known.images.paths)
-        assert "1 files can't be read" in view.news.text()
+        assert "1 file can't be read" in view.news.text()
         name = state.attribute_name
         values = len(state.attribute.values)
         assert values == 4
