@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from core.cli import bench_curate, bench_train
+from core.cli import bench_annotate, bench_curate, bench_train
 from core.cli.terminal import DONE, print_json, progress_bar
 from core.errors import StudioError
 
@@ -72,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "curate", help=bench_curate.SUMMARY, description=bench_curate.__doc__, allow_abbrev=False
     )
     bench_curate.add_arguments(curate)
+    annotate = what.add_parser(
+        "annotate", help=bench_annotate.SUMMARY, description=bench_annotate.__doc__, allow_abbrev=False
+    )
+    bench_annotate.add_arguments(annotate)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
         return bench_train.run(arguments)
     if arguments.what == "curate":
         return bench_curate.run(arguments)
+    if arguments.what == "annotate":
+        return bench_annotate.run(arguments)
     with tempfile.TemporaryDirectory(prefix="zerodim-bench-") as temporary:
         photo = arguments.photo or make_photo(Path(temporary))
         result = measure_steps(photo, arguments, Path(temporary))
