@@ -166,6 +166,8 @@ class Grid(QListView):
         ids = old[rows[rows < len(old)]] if len(old) else np.zeros(0, np.int64)
         row = self.currentIndex().row()
         self._kept = (ids, int(old[row]) if 0 <= row < len(old) else -1)
+        if row <= 0 and len(ids) <= 1:  # at the beginning: there a person stays
+            self._kept = (np.zeros(0, np.int64), -1)
 
     _shown_before = np.zeros(0, np.int64)
 
@@ -189,6 +191,8 @@ class Grid(QListView):
             self.selectionModel().select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
         if not self.currentIndex().isValid() and len(self._state.shown):
             self.setCurrentIndex(self.images.index(0))
+        if self.currentIndex().row() == 0:
+            self.scrollToTop()
         self.scroll_to_current()
         self._start_wanting()
         self.moved.emit()
@@ -201,6 +205,15 @@ class Grid(QListView):
         """Tell."""
         super().currentChanged(current, previous)
         self.moved.emit()
+
+    def dataChanged(
+        self,
+        _first: QModelIndex | QPersistentModelIndex,
+        _last: QModelIndex | QPersistentModelIndex,
+        _roles: object = (),
+    ) -> None:
+        """Paint again what is seen; Qt would lay out all items anew, though tiles never change their size."""
+        self.viewport().update()
 
     def moveCursor(
         self, action: QAbstractItemView.CursorAction, _modifiers: Qt.KeyboardModifier
