@@ -76,13 +76,11 @@ class ResultTab(QScrollArea):
         names = list(metrics["accuracy"] or metrics["leakage"] or {})
         self._waiting.setVisible(info.state != "finished")
         self.table.setVisible(bool(names))
-        fill(
-            self.table,
-            [
-                [titles.get(n, n.replace("_", " ")), *(_share(metrics, key, n) for key, _, _ in COLUMNS)]
-                for n in names
-            ],
-        )
+        rows = []
+        for name in names:
+            shares = [_share(metrics, key, name) for key, _, _ in COLUMNS]
+            rows.append([titles.get(name, name.replace("_", " ")), *shares])
+        fill(self.table, rows)
         spec = info.spec
         self._say("Data", spec.data)
         self._say("Base", f"{spec.base} ({_mode(spec.mode)})" if spec.base else "From scratch")

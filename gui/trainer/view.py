@@ -34,6 +34,7 @@ class TrainerView(Workspace):
         self.commands = Commands(self, self.state, services, self.tasks)
         self.dialog: NewJob | None = None
         self._activity = Activity()
+        self._kept: set[Path] | None = None  # models that runs have put among the user's; None before a look
         self.start_page = StartPage(theme)
         self.runs = RunList(theme)
         self.page = RunPage(self.state, theme)
@@ -172,7 +173,20 @@ class TrainerView(Workspace):
         if self.runs.folder != state.chosen:
             self.runs.choose(state.chosen)
         self._show_page()
+        self._tell_models()
         self.changed.emit()
+
+    def _tell_models(self) -> None:
+        """Say it when a run has put its model among the user's."""
+        kept = {info.kept: info.title for info in self.state.runs if info.kept is not None}
+        new = [] if self._kept is None else [folder for folder in kept if folder not in self._kept]
+        self._kept = set(kept)
+        if new:
+            self.services.models_changed.emit()
+            self.messages.show_info(
+                f"{kept[new[0]]} is finished, and is among your models.",
+                "“Edit with the model” opens it in the editor.",
+            )
 
     def _looked(self) -> None:
         if self.runs.folder != self.state.chosen:  # a run that was started a moment ago
