@@ -14,6 +14,7 @@ from gui.settings import Settings
 from gui.widgets import asking
 
 if TYPE_CHECKING:
+    from core.clip import ClipChoice
     from gui.curator.view import CuratorView
 
 SETS = "Attribute sets (*.toml)"
@@ -55,6 +56,17 @@ class CuratorFiles:
             choice = find_choice(path.parent if inside else path)
             box.choose(choice)
             box.model_chosen.emit(choice)
+
+    async def ask_download(self, choice: ClipChoice) -> bool:
+        """Ask before anything is fetched from the network."""
+        answer = await asking.choose(
+            self._view,
+            f"Download {choice.title}?",
+            f"About {choice.megabytes:,.0f} MB from the model hub. Your images stay on this machine.",
+            {"download": "Download", "cancel": "Cancel"},
+            default="cancel",
+        )
+        return answer == "download"
 
     async def ask_import(self) -> None:
         """Let a person choose labels to take over."""

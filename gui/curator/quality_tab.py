@@ -28,9 +28,9 @@ class QualityTab(QWidget):
         self.table.setVerticalSpacing(4)
         self.show_conflicts = QPushButton("Show conflicts")
         self.show_conflicts.clicked.connect(self.conflicts_wanted)
-        self.find = QPushButton("Find duplicates")
-        self.find.setToolTip("Images that are the same, or look alike, with different labels")
-        self.find.clicked.connect(self.duplicates_wanted)
+        self.search = QPushButton("Find duplicates")
+        self.search.setToolTip("Images that are the same, or look alike, with different labels")
+        self.search.clicked.connect(self.duplicates_wanted)
         self.show_found = QPushButton("Show them")
         self.show_found.clicked.connect(lambda: self.images_wanted.emit(self._found))
         self.show_found.hide()
@@ -42,7 +42,7 @@ class QualityTab(QWidget):
             heading("Progress and balance"), self.progress,
             heading("CLIP and people"), self.agreement, self.table,
             heading("Conflicts"), self.conflicts, self.show_conflicts,
-            heading("Duplicates"), self.duplicates, self.find, self.show_found,
+            heading("Duplicates"), self.duplicates, self.search, self.show_found,
         ):  # fmt: skip
             if isinstance(part, QGridLayout):
                 column.addLayout(part)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -76,6 +76,7 @@ class CuratorSession(Tasks):
         self._scorings = 0  # scores on their way
         self._arrangings = 0
         self.work = Work()
+        self.ask_download: Callable[[ClipChoice], Awaitable[bool]] | None = None
 
     async def close(self) -> None:
         """End everything; labels that were given are written first."""
@@ -228,6 +229,9 @@ class CuratorSession(Tasks):
             if self.annotator is None:
                 self.annotator = Annotator(collection, choice)
             annotator = self.annotator
+            if not await self._have(choice):
+                self._tell_work(Work("stopped", f"{choice.title} is not on this machine."))
+                return
             self._tell_work(Work("running", f"Loading {choice.title}"))
             missing = await self.machine(lambda _: annotator.missing())
             await self._embed(annotator, missing)
@@ -235,6 +239,22 @@ class CuratorSession(Tasks):
             hint = Work("stopped", "CLIP's scores are not there.")
             self._tell_work(hint if isinstance(error, Exception) else Work())
             raise
+
+    async def _have(self, choice: ClipChoice) -> bool:
+        """Whether the model is here; where it isn't, a person is asked whether to fetch it."""
+        if choice.shipped or choice.path is not None:
+            return True  # where something is missing, loading says what
+        self._tell_work(Work("running", f"Looking for {choice.title}"))
+        if await self.machine(lambda _: _available(choice)):
+            return True
+        if self.ask_download is None or not await self.ask_download(choice):
+            return False
+        loop = asyncio.get_running_loop()
+
+        def tell(fraction: float, text: str) -> None:
+            loop.call_soon_threadsafe(self._tell_work, Work("running", text, fraction))
+
+        return await self.machine(lambda _: _download(choice, tell, lambda: self._stop))
 
     async def _look_again(self, collection: Collection) -> None:
         changed = await self._scan(collection)
@@ -559,6 +579,18 @@ class CuratorSession(Tasks):
 
 def _embed_part(annotator: Annotator, ids: np.ndarray, context: JobContext) -> int:
     return annotator.embed(ids, context.cancelled)
+
+
+def _available(choice: ClipChoice) -> bool:
+    from core.clip import available
+
+    return available(choice)
+
+
+def _download(choice: ClipChoice, tell: Callable[[float, str], None], cancelled: Callable[[], bool]) -> bool:
+    from core.clip.download import download
+
+    return download(choice, tell, cancelled) is not None
 
 
 def _open(folder: Path, attributes: AttributeSet | None) -> Collection:

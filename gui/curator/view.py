@@ -60,6 +60,7 @@ class CuratorView(Workspace):
         self.work_bar = WorkBar()
         self.labelling = Labelling(self.state, self.session, self.grid)
         self.files = CuratorFiles(self, self.state, self.session, settings)
+        self.session.ask_download = self.files.ask_download
         self.keys = Keys(self, settings)
         self.place = ElidedLabel()
         self.news = ElidedLabel()

@@ -179,9 +179,12 @@ def test_from_a_folder_to_an_export(drive, folder, clip_folder, tmp_path, monkey
         view.show_only(show="person")
         await hands.until(lambda: set(state.shown.tolist()) == set(mine.tolist()))
         hands.trigger("undo")
-        await hands.until(lambda: on_disk(folder, name) != before, "for an undo of the last session's step")
+        await hands.until(lambda: "Taken back" in view.news.text(), "for an undo of the last session's step")
+        await settled(hands, view)
+        assert on_disk(folder, name) != before
         hands.trigger("redo")
-        await hands.until(lambda: on_disk(folder, name) == before)
+        await hands.until(lambda: "Done again" in view.news.text())
+        assert on_disk(folder, name) == before
         hands.trigger("export_labels")
         await hands.until(out.is_file)
 
