@@ -62,14 +62,17 @@ MENUS: Menus = {
     ),
     "&Edit": ("undo", "redo", None, "select_all", None, "change_keys"),
     "&Label": (
-        *("accept", "reject", "skip", "set_none", "unset", None),
+        *("accept", "reject", "skip", None, ">value", "set_none", "unset", None),
         *("accept_above", "accept_below", "reject_above", "reject_below", None),
         *("next_uncertain", "previous_attribute", "next_attribute"),
     ),
     "&View": ("large", "zoom_in", "zoom_out", "arrange", None, ">theme"),
     "&Help": ("keys", "shortcuts", "about"),
 }
-SUBMENUS: dict[str, tuple[str, tuple[str, ...]]] = {**COLOURS}
+SUBMENUS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "value": ("Set a &value", tuple(f"set_{i}" for i in range(1, MOST_KEYS + 1))),
+    **COLOURS,
+}
 TOOLBAR: ToolBarItems = (
     *("open_folder", "export_labels", "train", None, "undo", "redo", None),
     *("large", "zoom_out", "zoom_in", "arrange"),
