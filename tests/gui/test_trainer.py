@@ -109,7 +109,7 @@ def test_a_run_from_the_dialog_to_a_model(drive: Drive, data: Path, preset: Path
         await hands.until(lambda: curves.plot is not None and curves.plot.lines, "for curves")
         before = view.state.curves.points
         await hands.until(lambda: view.state.curves.points > before, "for the curves to move")
-        assert curves.what.currentText() == "Losses: Synthesis"
+        await hands.until(lambda: curves.what.currentText() == "Losses: Synthesis", "for the stage's curves")
         assert curves.plot is not None and "Step" in curves.plot.read_at(40)
         await hands.until(lambda: view.state.samples, "for a sample")
         assert not view.page.samples.grid.image.isNull()
