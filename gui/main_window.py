@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from core.worker import Worker
 from gui import about, actions
+from gui.curator.view import CuratorView
 from gui.editor.view import EditorView
 from gui.settings import Settings
 from gui.theme import Theme
@@ -31,7 +32,7 @@ from gui.workspace import Activity, Services, Workspace
 
 TITLE = "ZeroDIM Studio"
 # the workspaces beside the editor, in the order of the switch
-OTHERS: tuple[type[Workspace], ...] = (TrainerView,)
+OTHERS: tuple[type[Workspace], ...] = (CuratorView, TrainerView)
 
 
 class MainWindow(QMainWindow):
