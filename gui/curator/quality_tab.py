@@ -22,6 +22,7 @@ class QualityTab(QWidget):
     def __init__(self, state: CuratorState, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._state = state
+        self._found: np.ndarray = np.zeros(0, np.int64)
         self.progress, self.agreement, self.conflicts, self.duplicates = (self._words() for _ in range(4))
         self.table = QGridLayout()
         self.table.setHorizontalSpacing(6)
@@ -34,7 +35,6 @@ class QualityTab(QWidget):
         self.show_found = QPushButton("Show them")
         self.show_found.clicked.connect(lambda: self.images_wanted.emit(self._found))
         self.show_found.hide()
-        self._found = np.zeros(0, np.int64)
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 12, 14, 14)
         column.setSpacing(8)
