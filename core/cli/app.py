@@ -12,7 +12,18 @@ from types import ModuleType
 from typing import Any
 
 from core import __version__
-from core.cli import bench, benchmark, edit, evaluate, hidden_train, models, prepare, train
+from core.cli import (
+    annotator,
+    bench,
+    benchmark,
+    edit,
+    evaluate,
+    hidden_embed,
+    hidden_train,
+    models,
+    prepare,
+    train,
+)
 from core.cli.terminal import (
     DONE,
     FAILED,
@@ -33,12 +44,16 @@ COMMANDS: dict[str, ModuleType] = {
     "prepare": prepare,
     "train": train,
     "evaluate": evaluate,
+    "annotator": annotator,
     "benchmark": benchmark,
+    "annotate": annotate,
+    "import-labels": import_labels,
+    "export-labels": export_labels,
     "bench": bench,
 }
 
 # What the program starts itself with, in a child process: no part of the help.
-HIDDEN: dict[str, ModuleType] = {"_train": hidden_train}
+HIDDEN: dict[str, ModuleType] = {"_train": hidden_train, "_embed": hidden_embed}
 
 DESCRIPTION = """\
 ZeroDIM Studio edits photos by attributes: hair colour, age, glasses, and others that a model knows.

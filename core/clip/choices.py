@@ -135,7 +135,7 @@ def choices() -> tuple[ClipChoice, ...]:
 def find_choice(text: str | os.PathLike[str]) -> ClipChoice:
     """The model called `text`: a key, a folder in local-dir layout, or a file of weights.
 
-    A file whose folder has no open_clip_config.json may need its architecture: `ViT-B-32=/path/to/weights.pt`.
+    A file whose folder has no open_clip_config.json may need its architecture: `ViT-B-32=/path/weights.pt`.
     StudioError where there is no such model.
     """
     name = os.fspath(text)
@@ -184,11 +184,11 @@ def weights_in(folder: Path) -> Path | None:
 
 def available(choice: ClipChoice) -> bool:
     """Whether the model can be loaded now, without a download."""
-    from core.clip.download import cached_weights
+    from core.clip.download import local_weights
 
     if choice.path is not None:
         return choice.path.is_file() or weights_in(choice.path) is not None
-    return cached_weights(choice) is not None
+    return local_weights(choice) is not None
 
 
 def _megabytes(path: Path) -> float:

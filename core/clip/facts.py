@@ -1,7 +1,7 @@
 """What the sources of the shared faces say about each image: true, false, or nothing.
 
-A fact is narrower than an attribute: “has a goatee” is true, false or unknown. Captions are made of facts, and
-whether an image fits a caption is decided by them, so that a fact the source does not tell never counts
+A fact is narrower than an attribute: “has a goatee” is true, false or unknown. Captions are made of facts,
+and whether an image fits a caption is decided by them, so that a fact the source does not tell never counts
 against an image.
 """
 
@@ -166,11 +166,16 @@ def read_facts(data: Path, names: Sequence[str]) -> np.ndarray:
 def fits(captions: np.ndarray, facts: np.ndarray) -> np.ndarray:
     """(N, T) int8: 1 where an image fits a caption, -1 where it does not, 0 where the facts don't say.
 
-    `captions` (T, F) holds the facts each caption tells (1, -1, or 0 for not told), `facts` (N, F) the images'.
+    `captions` (T, F) holds the facts each caption tells (1, -1, or 0 for not told), `facts` (N, F) the
+    images'.
     """
     product = captions.astype(np.float32)
     images = facts.astype(np.float32)
-    agreed = (product > 0) @ (images > 0).T.astype(np.float32) + (product < 0) @ (images < 0).T.astype(np.float32)
-    denied = (product > 0) @ (images < 0).T.astype(np.float32) + (product < 0) @ (images > 0).T.astype(np.float32)
+    agreed = (product > 0) @ (images > 0).T.astype(np.float32) + (product < 0) @ (images < 0).T.astype(
+        np.float32
+    )
+    denied = (product > 0) @ (images < 0).T.astype(np.float32) + (product < 0) @ (images > 0).T.astype(
+        np.float32
+    )
     told = np.abs(product).sum(1, keepdims=True)
     return np.where(denied > 0, -1, np.where(agreed == told, 1, 0)).astype(np.int8).T

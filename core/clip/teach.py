@@ -1,8 +1,8 @@
 """Train the shipped annotator: a small CLIP of faces, with open_clip's model, tokenizer and loss.
 
-The images are prepared faces (`main.py prepare`) of the splits train and judge: the judge of swaps has no part
-in CLIP's labels. The held-out split is never seen. Captions are made anew in each step from the facts of the
-images in it; see `docs/annotator.md` in resources.
+The images are prepared faces (`main.py prepare`) of the splits train and judge: the judge of swaps has no
+part in CLIP's labels. The held-out split is never seen. Captions are made anew in each step from the facts
+of the images in it; see `docs/annotator.md` in resources.
 """
 
 from __future__ import annotations
@@ -64,9 +64,10 @@ class Teaching(msgspec.Struct, frozen=True):
 class LabelledSigLipLoss(SigLipLoss):
     """open_clip's sigmoid loss, with which captions fit which images told by labels.
 
-    open_clip's own takes each image's caption for its only match. Here several images fit a caption and several
-    captions an image: `targets` (N, T) holds 1 (fits), -1 (does not), 0 (the source does not say), and takes
-    the place of the diagonal. A 0 multiplies the logit away: it adds log 2 to the loss and no gradient.
+    open_clip's own takes each image's caption for its only match. Here several images fit a caption and
+    several captions an image: `targets` (N, T) holds 1 (fits), -1 (does not), 0 (the source does not say),
+    and takes the place of the diagonal. A 0 multiplies the logit away: it adds log 2 to the loss and no
+    gradient.
     """
 
     targets: torch.Tensor
@@ -188,7 +189,9 @@ def augmented(faces: Faces, rows: np.ndarray, rng: np.random.Generator) -> torch
     grey = images.mean(1, keepdim=True)
     images = torch.lerp(grey.expand_as(images), images, per_image(0.75, 1.2))
     middle = images.mean((1, 2, 3), keepdim=True)
-    images = (images - middle) * per_image(0.75, 1.25) + middle * per_image(0.85, 1.15) * per_image(0.96, 1.04, 3)
+    images = (images - middle) * per_image(0.75, 1.25) + middle * per_image(0.85, 1.15) * per_image(
+        0.96, 1.04, 3
+    )
     return ((images - MEAN) / STD).contiguous(memory_format=torch.channels_last)
 
 
@@ -354,5 +357,3 @@ def save_annotator(folder: Path, weights: dict[str, torch.Tensor], words: list[s
     for name, content in (("open_clip_config.json", config), ("card.json", card)):
         with atomic_write(folder / name, overwrite=True) as file:
             file.write(json.dumps(content, indent=1).encode())
-
-

@@ -119,7 +119,7 @@ WORDINGS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def held_out_wordings() -> frozenset[str]:
-    """Every sentence that no training caption may be or contain, in lower case: these, and the faces set's."""
+    """Sentences that no training caption may be or contain, in lower case: these, and the faces set's."""
     from core.attributes import load_attribute_set
     from core.paths import resources
 

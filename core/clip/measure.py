@@ -1,0 +1,98 @@
+"""How well the annotator's zero-shot scores find what the labels of held-out faces say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.attributes import AttributeSet
+from core.clip.model import BATCH, ClipModel
+from core.clip.wordings import WORDINGS
+from core.training.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One value: of `among` images whose source labels the attribute, `having` have the value.
+
+    `k` is half of `having`, rounded up; `top` of the first `k` images by score have the value.
+    """
+
+    attribute: str
+    value: str
+    among: int
+    having: int
+    k: int
+    top: int
+
+    @property
+    def precision(self) -> float:
+        """The share of the first k that is right."""
+        return self.top / self.k
+
+
+def embed_prepared(model: ClipModel, dataset: Dataset) -> np.ndarray:
+    """(N, D) embeddings of prepared images, which are aligned already."""
+    rows = [
+        model.embed_images(list(dataset.images[dataset.rows[start : start + BATCH]]), aligned=True)
+        for start in range(0, len(dataset), BATCH)
+    ]
+    return np.concatenate(rows) if rows else np.zeros((0, model.dim), np.float32)
+
+
+def own_wordings(attributes: AttributeSet) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The prompts of an attribute set, as `WORDINGS` has them."""
+    return {a.name: {v.name: v.prompts for v in a.values if v.prompts} for a in attributes}
+
+
+def score_values(
+    model: ClipModel, embeddings: np.ndarray, wordings: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
+    """(N,) score of each value: the cosine with the mean of its wordings' embeddings."""
+    scores = {}
+    for value, texts in wordings.items():
+        mean = model.embed_texts(list(texts)).mean(0)
+        scores[value] = embeddings @ (mean / np.linalg.norm(mean))
+    return scores
+
+
+def measure(
+    model: ClipModel,
+    dataset: Dataset,
+    embeddings: np.ndarray | None = None,
+    wordings: Mapping[str, Mapping[str, Sequence[str]]] = WORDINGS,
+) -> list[Precision]:
+    """Precision of the top K of each value among the images whose source labels the attribute."""
+    rows = embed_prepared(model, dataset) if embeddings is None else embeddings
+    labels = dataset.label_array()
+    found = []
+    for name, values in wordings.items():
+        attribute = dataset.attributes[name]
+        known = labels[:, dataset.attributes.index(name)]
+        among = known >= 0
+        for value, scores in score_values(model, rows[among], values).items():
+            has = known[among] == attribute.index(value)
+            k = -(-int(has.sum()) // 2)
+            if k:
+                best = np.argsort(-scores, kind="stable")[:k]
+                found.append(
+                    Precision(name, value, int(among.sum()), int(has.sum()), k, int(has[best].sum()))
+                )
+    return found
+
+
+def table(columns: Mapping[str, Sequence[Precision]]) -> str:
+    """A Markdown table: a line for each value, a column for each set of wordings."""
+    lines = [
+        "| attribute | value | labelled | have it | K | " + " | ".join(columns) + " |",
+        "| --- | --- | --- | --- | --- | " + " | ".join("---" for _ in columns) + " |",
+    ]
+    first, *others = columns.values()
+    rest = [{(p.attribute, p.value): p for p in column} for column in others]
+    for p in first:
+        cells = [p, *(column.get((p.attribute, p.value)) for column in rest)]
+        shown = " | ".join("" if cell is None else f"{cell.precision:.3f}" for cell in cells)
+        lines.append(f"| {p.attribute} | {p.value} | {p.among:,} | {p.having:,} | {p.k:,} | {shown} |")
+    return "\n".join(lines)
