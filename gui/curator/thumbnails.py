@@ -32,6 +32,8 @@ def load_picture(path: Path, side: int) -> Image.Image:
                 upright = ImageOps.exif_transpose(image)
                 upright.thumbnail((side, side), reducing_gap=2.0)
                 return upright.convert("RGB")
+    except FileNotFoundError as error:
+        raise StudioError(f"There is no image at {path}.", "Look through the folder again.") from error
     except Exception as error:  # decoders of broken files raise nearly anything; the careful way says what
         log.debug("%s the careful way: %s", path, error)
     made = Image.fromarray(open_photo(path).srgb())
