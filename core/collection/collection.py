@@ -19,6 +19,7 @@ from core.collection.duplicates import NEAR, exact_groups, near_groups
 from core.collection.edits import Edit, MergeAttributes, apply_edits, edit_title
 from core.collection.embeddings import EmbeddingStore
 from core.collection.exports import ExportReport, export_labels
+from core.collection.fingerprint import SIGNATURE_BYTES
 from core.collection.imports import ImportPreview, apply_import, preview_import
 from core.collection.journal import Action, Change, LabelEdit, Part, Step
 from core.collection.labelling import label_table, merged_part, shown_differently, write_edit
@@ -167,10 +168,10 @@ class Collection:
         with self._store.reading() as connection:
             rows = connection.execute(
                 "SELECT id, signature FROM image "
-                f"WHERE state = {PRESENT} AND signature IS NOT NULL ORDER BY id"
+                f"WHERE state = {PRESENT} AND length(signature) = {SIGNATURE_BYTES} ORDER BY id"
             ).fetchall()
         ids = np.array([number for number, _ in rows], np.int64)
-        signatures = np.frombuffer(b"".join(s for _, s in rows), np.uint8).reshape(len(rows), -1)
+        signatures = np.frombuffer(b"".join(s for _, s in rows), np.uint8).reshape(-1, SIGNATURE_BYTES)
         return near_groups(ids, signatures, distance, cancelled)
 
     def embeddings(self, model_key: str, dim: int) -> EmbeddingStore:

@@ -33,14 +33,14 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """`digest` is the file's SHA-256 (32 bytes); `width` and `height` are upright; `signature` is None for
+    """`digest` is the file's SHA-256 (32 bytes); `width` and `height` are upright; `signature` is empty for
     images too plain to compare; `problem` says why a file can't be read, empty if it can; `looked` is false
     if not even its bytes could be, and then `digest` says nothing."""
 
     digest: bytes
     width: int = 0
     height: int = 0
-    signature: bytes | None = None
+    signature: bytes = b""
     problem: str = ""
     looked: bool = True
 
@@ -89,18 +89,18 @@ def _small(image: Image.Image) -> Image.Image:
         image = Image.alpha_composite(ground, image)
     elif image.mode.startswith("I") or image.mode == "F":
         raise ValueError("deep images go through open_photo")
-    return image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+    return image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
 
 
-def signature(grey: np.ndarray) -> bytes | None:
+def signature(grey: np.ndarray) -> bytes:
     """16 bytes of a (32, 32) grey image that differ in few bits for images that look alike.
 
     64 bits tell which low frequencies of its cosine transform lie above their median, 64 whether the picture
-    gets brighter from left to right in an 8 x 9 reduction. None for images without enough contrast to tell.
+    gets brighter from left to right in an 8 x 9 reduction. Empty for images without enough contrast to tell.
     """
     pixels = grey.astype(np.float64)
     if pixels.std() < 2.0:
-        return None
+        return b""
     basis, lowest = _cosines()
     low = (basis @ pixels @ basis.T).reshape(-1)[lowest]
     coarse = np.asarray(Image.fromarray(grey).resize((9, 8), Image.Resampling.BOX), np.int16)

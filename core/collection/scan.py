@@ -60,6 +60,7 @@ class _Row:
     state: int
     size: int = 0
     modified: int = 0
+    unread: int = 0  # by this version: it was upgraded from one that knew less
 
 
 def scan(
@@ -98,7 +99,7 @@ class _Scan:
         self.progress, self.stop = progress, stop
         with store.reading() as connection:
             found = connection.execute(
-                "SELECT id, path, digest, state, bytes, modified FROM image ORDER BY id"
+                "SELECT id, path, digest, state, bytes, modified, signature IS NULL FROM image ORDER BY id"
             )
             self.rows = [_Row(*row) for row in found]
         self.before = {row.id: replace(row) for row in self.rows}
@@ -176,7 +177,9 @@ class _Scan:
 
     def _suspicious(self, row: _Row) -> bool:
         file = self.listing[row.path]
-        return row.state == VANISHED or (file.bytes, file.modified) != (row.size, row.modified)
+        if row.state == VANISHED or row.unread:
+            return True
+        return (file.bytes, file.modified) != (row.size, row.modified)
 
     @staticmethod
     def _same(row: _Row, found: Fingerprint) -> bool:
