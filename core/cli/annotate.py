@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
         paths = collection.images().paths
         if not paths:
             raise StudioError(f"There is no image in {arguments.folder}.", "Choose another folder.")
-        model, embedded = embedded_by(collection, choice, arguments.device, quiet=arguments.json)
+        model, status = embedded_by(collection, choice, arguments.device, quiet=arguments.json)
         scorer = scorer_of(collection, model)
         label = tried_by_clip if arguments.dry_run else label_by_clip
         done = [label(collection, scorer.score(collection.attributes[n]), rules[n]) for n in wanted]
@@ -120,7 +120,9 @@ def run(arguments: argparse.Namespace) -> int:
             "model": model.key,
             "knows": model.domain,
             "images": len(paths),
-            "embedded": embedded,
+            "embedded": 0 if status is None else status.done - status.unreadable,
+            "faceless": 0 if status is None else status.faceless,
+            "unreadable": 0 if status is None else status.unreadable,
             "broken": report.broken,
             "skipped": report.skipped,
             "dry_run": arguments.dry_run,
@@ -206,7 +208,13 @@ def _table(result: dict[str, Any]) -> str:
     if result["knows"]:
         lines.append(f"This model knows {result['knows']}: its labels of other images mean nothing.")
     if result["broken"]:
-        lines.append(f"{len(result['broken']):,} files can't be read as images; --json lists them.")
+        count = len(result["broken"])
+        files = "1 file" if count == 1 else f"{count:,} files"
+        lines.append(f"{files} can't be read as an image; --json tells why.")
+    if result["faceless"]:
+        lines.append(f"No face was found in {result['faceless']:,} of them: their labels are guesses.")
+    if result["unreadable"]:
+        lines.append(f"{result['unreadable']:,} of them could not be embedded, and have no labels.")
     lines += result["skipped"]
     for one in result["attributes"]:
         lines += ["", f"{one['title']}: {one['rule']}"]

@@ -13,13 +13,16 @@ from typing import Any
 
 from core import __version__
 from core.cli import (
+    annotate,
     annotator,
     bench,
     benchmark,
     edit,
     evaluate,
+    export_labels,
     hidden_embed,
     hidden_train,
+    import_labels,
     models,
     prepare,
     train,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,12 @@ from core.cli.terminal import progress_bar
 from core.errors import StudioError
 
 if TYPE_CHECKING:
+    from core.clip import ClipChoice, ClipModel
+    from core.clip.embed import EmbedStatus
     from core.collection import Collection, ScanReport
+
+# seconds between looks at the process that embeds, and how long it may take to stop
+POLL, PATIENCE = 0.2, 60.0
 
 
 def opened(folder: Path, attributes: str | None = None) -> Collection:
@@ -46,3 +52,38 @@ def scanned(collection: Collection, *, quiet: bool) -> ScanReport:
             bar.update(share - bar.n)
 
         return collection.scan(show)
+
+
+def embedded_by(
+    collection: Collection, choice: ClipChoice, device: str, *, quiet: bool
+) -> tuple[ClipModel, EmbedStatus | None]:
+    """The model, and how the process ended that embedded what was missing; None if nothing was.
+
+    Ctrl+C lets it finish the batch at hand. StudioError if it fails.
+    """
+    from core.clip import ClipModel
+    from core.clip.embed import EmbedJob
+
+    # loaded here too, for the prompts: what is wrong with it is said at once
+    model = ClipModel.load(choice, device)
+    lacking = len(collection.embeddings(model.key, model.dim).missing())
+    if not lacking:
+        return model, None
+    job = EmbedJob.start(collection, choice, device)
+    with progress_bar(lacking, "images", quiet=quiet) as bar:
+        bar.set_description("Embedding")
+        try:
+            while (status := job.poll()).running:
+                bar.update(status.done - bar.n)
+                time.sleep(POLL)
+        except KeyboardInterrupt:
+            job.cancel()
+            until = time.monotonic() + PATIENCE
+            while job.poll().running and time.monotonic() < until:
+                time.sleep(POLL)
+            raise
+    if status.state == "cancelled":  # by Ctrl+C, which reaches the child too, or from a window
+        raise KeyboardInterrupt
+    if status.state != "finished":
+        raise StudioError(status.error, "What is embedded is kept: the same command goes on.")
+    return model, status

@@ -87,19 +87,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lacking(preview: ImportPreview, *, added: bool) -> list[str]:
     """What of the file has no counterpart, in sentences."""
-    found = [
-        f"{len(names):,} files {what}: {_some(names)}."
-        for names, what in (
-            (preview.unknown_files, "are not in the folder"),
-            (preview.ambiguous, "could be several images; give their paths"),
-        )
-        if names
-    ]
+    found = []
+    if preview.unknown_files:
+        found.append(f"{_files(preview.unknown_files, 'is', 'are')} not in the folder.")
+    if preview.ambiguous:
+        found.append(f"{_files(preview.ambiguous, 'fits', 'fit')} several images; give paths.")
     if not added:
         found += [f"{name} has no value {_some(texts)}." for name, texts in preview.new_values.items()]
         if preview.new_attributes:
             found.append(f"There is no attribute {_some(list(preview.new_attributes))}.")
     return found
+
+
+def _files(names: list[str], one: str, several: str) -> str:
+    return f"{'1 file' if len(names) == 1 else f'{len(names):,} files'} ({_some(names)}) " + (
+        one if len(names) == 1 else several
+    )
 
 
 def _some(names: list[str]) -> str:

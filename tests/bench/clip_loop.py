@@ -14,14 +14,20 @@ import numpy as np
 import torch
 from PIL import Image
 
+from core.clip import ClipChoice
+
 BATCH = 32
 
 
-def load(folder: Path) -> tuple[Any, Any]:
-    """Model and preprocessing of a folder in open_clip's local-dir layout."""
+def load(choice: ClipChoice) -> tuple[Any, Any]:
+    """Model and preprocessing: of a folder in local-dir layout, a file of weights, or the hub's cache."""
     import open_clip
 
-    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    if choice.path is not None and choice.path.is_dir():
+        name, pretrained = f"local-dir:{choice.path}", None
+    else:
+        name, pretrained = choice.architecture, str(choice.path or choice.pretrained)
+    model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=pretrained)
     return model.eval(), preprocess
 
 
