@@ -1,6 +1,7 @@
 """Labels written out: CSV, JSON, image labels as COCO has them, and folders by value.
 
-csv      a line an image: file, then a column an attribute; with details also its source and score
+csv      a line an image: file, then a column an attribute; with details also its source and score,
+         without which "none of them" can't be told from no label
 json     the attribute set, and for each image its labels with source, time and reason
 coco     images, categories (attribute/value) and one annotation a label, without boxes
 folders  one folder a value, of one attribute, with copies of or links to the images
