@@ -318,7 +318,8 @@ def test_bench_measures_every_step(run: Edit, tiny_model: Path, astronaut: Path)
     code, said, err = run("bench", "edit", *steps, "--json")
     assert (code, err) == (0, "")
     times = json.loads(said)["milliseconds"]
-    assert list(times) == ["load", "open", "detect", "encode", "swap_decode", "blend", "save", "screen"]
+    steps_told = ["load", "open", "detect", "encode", "swap_decode", "blend", "save", "refine", "screen"]
+    assert list(times) == steps_told
     assert all(times[step].keys() == {"first", "median", "p95", "runs"} for step in list(times)[1:])
     code, said, err = run("bench", "edit", *steps)
     assert (code, err) == (0, "") and "swap and decode" in said

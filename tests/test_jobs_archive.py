@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from core.errors import StudioError
-from core.jobs import export_model, import_model, keep_model
 from core.jobs import archive as archives
+from core.jobs import export_model, import_model, keep_model
 from core.model import Model
 from tests.synthetic import draw_faces
 
