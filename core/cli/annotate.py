@@ -181,7 +181,7 @@ def _rule(arguments: argparse.Namespace, attribute: Attribute) -> Rule:
             if name:
                 attribute.index(name)
         return Threshold(
-            {name: given.get(name, given.get("")) for name in names if name in given or "" in given}
+            {name: given[name if name in given else ""] for name in names if name in given or "" in given}
         )
     return (TopK if arguments.rule == "topk" else BalancedTopK)(arguments.k or 0)
 

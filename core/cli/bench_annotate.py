@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,10 +248,10 @@ def scoring(images: int, runs: int) -> dict[str, dict[str, float]]:
 
     for number in range(runs + 1):
         scorer = Scorer(rows, random_texts)
-        scores = watch("rescore", lambda scorer=scorer: scorer.score(some_attribute()))
-        watch("rank", lambda scores=scores: scores.rank)
-        watch("change", lambda scorer=scorer, number=number: changed(scorer, f" {number}"))
-        watch("preview", lambda scores=scores, number=number: preview(TopK(500 + number), scores))
+        scores = watch("rescore", partial(scorer.score, some_attribute()))
+        watch("rank", partial(getattr, scores, "rank"))
+        watch("change", partial(changed, scorer, f" {number}"))
+        watch("preview", partial(preview, TopK(500 + number), scores))
     return watch.medians()
 
 
@@ -270,7 +271,7 @@ def opening(folder: Path, images: int, runs: int) -> dict[str, dict[str, float]]
     watch = Stopwatch()
     for _ in range(runs + 1):
         with watch("open", lambda: _opened(folder)) as collection:
-            watch("labels", lambda collection=collection: collection.labels("made-up"))
+            watch("labels", partial(collection.labels, "made-up"))
             assert isinstance(collection, Collection)
     return watch.medians()
 
