@@ -239,9 +239,12 @@ def random_texts(texts: Any) -> np.ndarray:
 
 def scoring(images: int, runs: int) -> dict[str, dict[str, float]]:
     """Seconds of scores, ranks, a changed prompt, and counts of a rule."""
-    from core.annotate import Scorer, TopK, preview
+    from core.annotate import Scorer, Scores, TopK, preview
 
     rows, watch = random_embeddings(images), Stopwatch()
+
+    def ranked(scores: Scores) -> np.ndarray:
+        return scores.rank
 
     def changed(scorer: Scorer, text: str) -> None:
         preview(TopK(1000), scorer.score(some_attribute(text)))
@@ -249,7 +252,7 @@ def scoring(images: int, runs: int) -> dict[str, dict[str, float]]:
     for number in range(runs + 1):
         scorer = Scorer(rows, random_texts)
         scores = watch("rescore", partial(scorer.score, some_attribute()))
-        watch("rank", partial(getattr, scores, "rank"))
+        watch("rank", partial(ranked, scores))
         watch("change", partial(changed, scorer, f" {number}"))
         watch("preview", partial(preview, TopK(500 + number), scores))
     return watch.medians()
@@ -258,7 +261,6 @@ def scoring(images: int, runs: int) -> dict[str, dict[str, float]]:
 def opening(folder: Path, images: int, runs: int) -> dict[str, dict[str, float]]:
     """Seconds until the rows of a large collection are there. Leaves it, with embeddings, in `folder`."""
     from core.attributes import AttributeSet
-    from core.collection import Collection
     from core.collection.synthetic import synthetic_collection
 
     with synthetic_collection(
@@ -270,9 +272,8 @@ def opening(folder: Path, images: int, runs: int) -> dict[str, dict[str, float]]
             store.write(ids[start : start + 10_000], rows[start : start + 10_000])
     watch = Stopwatch()
     for _ in range(runs + 1):
-        with watch("open", lambda: _opened(folder)) as collection:
+        with watch("open", partial(_opened, folder)) as collection:
             watch("labels", partial(collection.labels, "made-up"))
-            assert isinstance(collection, Collection)
     return watch.medians()
 
 
