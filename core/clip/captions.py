@@ -359,7 +359,7 @@ FRAMES = _split(
     "|a portrait of {}|a portrait photo of {}|a close-up of {}|a close-up photo of {}|a headshot of {}"
     "|a cropped photo of {}|a good photo of {}|a bad photo of {}|a face photo of {}|a selfie of {}"
     "|this is {}|this is a photo of {}|it is {}|an image showing {}|a photo showing {}|there is {}"
-    "a photo in which there is {}|this picture shows {}|the photo shows {}|we see {}|"
+    "|a photo in which there is {}|this picture shows {}|the photo shows {}|we see {}|"
     "here is {}|one can see {}"
     "|a colour photo of {}|a passport photo of {}|the image is of {}|a profile picture of {}|photo of {}"
     "|picture of {}|portrait of {}|image of {}|a picture that shows {}|in this photo you see {}|look at {}"
@@ -379,7 +379,7 @@ FACES = _split(
 OPENINGS = _split(
     "this person|the person|the person in the photo|the person in the picture|the subject|"
     "somebody who|someone who"
-    "a person who|this human|the face|the one in this image|a person that|the individual|"
+    "|a person who|this human|the face|the one in this image|a person that|the individual|"
     "one who|a face of somebody who"
 )
 # How likely a caption tells a fact; 1 where not named. What the attribute sets ask for comes more often.
