@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from core.errors import StudioError
 
 
+@lru_cache(4096)
 def plain_name(text: str) -> str:
     """A text as the name of an attribute or value: “Hair colour” is hair_colour."""
     return re.sub(r"\W+", "_", text.strip().lower()).strip("_")

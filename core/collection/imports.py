@@ -67,12 +67,14 @@ def preview_import(collection: Collection, file: Path) -> ImportPreview:
     for path, number in at_path.items():
         by_name.setdefault(path.rsplit("/", 1)[-1], []).append(number)
     known = {title: _known_attribute(attributes.attributes, name, title) for name, title in titles.items()}
+    names = {title: name if (a := known[title]) is None else a.name for name, title in titles.items()}
     said: Said = {}
     unknown: list[str] = []
     ambiguous: list[str] = []
     matched: set[int] = set()
+    root = collection.folder.resolve().as_posix().rstrip("/") + "/"
     for name, row in lines:
-        number = at_path.get(_relative(name, collection.folder))
+        number = at_path.get(_relative(name, root))
         if number is None:
             candidates = by_name.get(name.replace("\\", "/"), [])
             if len(candidates) != 1:
@@ -81,8 +83,7 @@ def preview_import(collection: Collection, file: Path) -> ImportPreview:
             number = candidates[0]
         matched.add(number)
         for title, text in row.items():
-            attribute = known.get(title)
-            key = plain_name(title) if attribute is None else attribute.name
+            key = names[title]
             earlier = said.setdefault(key, {}).setdefault(number, text)
             if earlier != text:
                 raise StudioError(
@@ -96,10 +97,10 @@ def preview_import(collection: Collection, file: Path) -> ImportPreview:
     labels = same = 0
     for attribute in attributes:
         wanted = said.get(attribute.name, {})
-        table = collection.labels(attribute.name)
+        table, known_places = collection.labels(attribute.name), _Places(attribute)
         positions = images.positions(np.fromiter(wanted, np.int64, len(wanted)))
         for (number, text), i in zip(wanted.items(), positions.tolist(), strict=True):
-            place = -1 if text is None else _place(attribute, text)
+            place = -1 if text is None else known_places[text]
             if place is None:
                 assert text is not None
                 new_values.setdefault(attribute.name, [])
@@ -146,12 +147,12 @@ def apply_import(
         ids = np.fromiter(wanted, np.int64, len(wanted))
         ids = ids[images.positions(ids) >= 0]
         columns = store.labels_for(after.attribute_ids[position], ids)
-        places = after.place_of_id(position)
+        places, known_places = after.place_of_id(position), _Places(attribute)
         chosen: list[int] = []
         chosen_values: list[int] = []
         for number in ids.tolist():
             text = wanted[number]
-            place = -1 if text is None else _place(attribute, text)
+            place = -1 if text is None else known_places[text]
             value = int(columns["value"][number])
             theirs = value < 0 or (value > 0 and places[value] >= 0)
             kept = theirs and columns["source"][number] == PERSON and not overwrite_person
@@ -180,12 +181,18 @@ def _known_attribute(attributes: tuple[Attribute, ...], name: str, title: str) -
     return None
 
 
-def _place(attribute: Attribute, text: str) -> int | None:
-    wanted = plain_name(text)
-    for place, value in enumerate(attribute.values):
-        if text == value.name or wanted in (plain_name(value.name), plain_name(value.title)):
-            return place
-    return None
+class _Places(dict[str, int | None]):
+    """Each text's place among an attribute's values, by name or title; None if it is not among them."""
+
+    def __init__(self, attribute: Attribute) -> None:
+        self.known: dict[str, int] = {}
+        for place, value in enumerate(attribute.values):
+            for text in (value.name, plain_name(value.name), plain_name(value.title)):
+                self.known.setdefault(text, place)
+
+    def __missing__(self, text: str) -> int | None:
+        self[text] = self.known.get(text, self.known.get(plain_name(text)))
+        return self[text]
 
 
 def _distinct(labels: dict[int, str | None]) -> list[str]:
@@ -200,10 +207,9 @@ def _is_attribute(labels: dict[int, str | None]) -> bool:
     return 2 <= len(_distinct(labels)) <= MOST_VALUES
 
 
-def _relative(name: str, folder: Path) -> str:
-    path = name.replace("\\", "/").removeprefix("./")
-    whole = folder.resolve().as_posix().rstrip("/") + "/"
-    return path.removeprefix(whole)
+def _relative(name: str, root: str) -> str:
+    """A file's name as images have it; `root` is their folder with a slash at the end."""
+    return name.replace("\\", "/").removeprefix("./").removeprefix(root)
 
 
 # ---------------------------------------------------------------------------------------------- reading
@@ -229,7 +235,7 @@ def _read_csv(file: Path) -> tuple[dict[str, str], Lines]:
         for key in names:
             if key in extra:
                 continue
-            if plain_name(row[key]):
+            if row[key] and plain_name(row[key]):
                 labels[titles[key]] = row[key]
             elif row.get(f"{key}_source") in ("person", "import"):
                 labels[titles[key]] = None
