@@ -12,7 +12,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from core.clip import ClipModel, available, choices, find_choice
 from core.clip.choices import CONFIG_NAME, annotator_folder
@@ -76,7 +76,7 @@ def test_embeddings_are_open_clips(tiny: Path) -> None:
 
 
 def test_every_local_form_gives_the_same(tiny: Path, tmp_path: Path) -> None:
-    weights = open_clip.load_state_dict(str(tiny / "open_clip_model.safetensors"))
+    weights = load_file(tiny / "open_clip_model.safetensors")
     forms = {}
     forms["file beside its configuration"] = tiny / "open_clip_model.safetensors"
     for name, content in {
@@ -127,7 +127,7 @@ def test_weights_in_the_hubs_cache(tiny: Path, tmp_path: Path, monkeypatch: pyte
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("core.clip.download.downloads_folder", lambda: tmp_path / "own")
+    monkeypatch.setattr("core.clip.hub.downloads_folder", lambda: tmp_path / "own")
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "Test-Tiny", TINY)
     tag = {"hf_hub": "somebody/tiny/", "mean": (0.4, 0.5, 0.6), "std": (0.3, 0.2, 0.25)}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Test-Tiny", {"good": tag})

@@ -184,7 +184,7 @@ def weights_in(folder: Path) -> Path | None:
 
 def available(choice: ClipChoice) -> bool:
     """Whether the model can be loaded now, without a download."""
-    from core.clip.download import local_weights
+    from core.clip.hub import local_weights
 
     if choice.path is not None:
         return choice.path.is_file() or weights_in(choice.path) is not None

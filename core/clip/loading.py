@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.clip.choices import CONFIG_NAME, ClipChoice, weights_in
-from core.clip.download import local_weights
+from core.clip.hub import local_weights
 from core.errors import StudioError
 
 CARD_NAME = "card.json"
@@ -60,7 +60,7 @@ def load_network(choice: ClipChoice) -> Loaded:
         ) from error
     try:
         open_clip.load_checkpoint(network, str(file), strict=True, weights_only=True)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, RuntimeError, AssertionError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudioError(
             f"The weights in {file.name} are of another architecture than {_named(name)}.",
             "Choose the weights and the configuration of one model.",
@@ -118,7 +118,7 @@ def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
         # weights_only: a pickle that would run anything is refused
         found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Weights only" in str(error) or "weights_only" in str(error):
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             raise StudioError(
                 f"{file.name} holds more than weights, which could run a program: it is not opened.",
                 "Choose the same model as .safetensors.",

@@ -588,7 +588,7 @@ def _available(choice: ClipChoice) -> bool:
 
 
 def _download(choice: ClipChoice, tell: Callable[[float, str], None], cancelled: Callable[[], bool]) -> bool:
-    from core.clip.download import download
+    from core.clip.hub import download
 
     return download(choice, tell, cancelled) is not None
 
