@@ -293,3 +293,20 @@ def test_the_blank_set_is_right_once_its_example_is_used(tmp_path: Path) -> None
     (tmp_path / "own.toml").write_text(text)
     (weather,) = find_set(str(tmp_path / "own.toml"))
     assert [value.name for value in weather.values] == ["sunny", "rainy", "snowy"] and weather.templates
+
+
+def test_bench_annotate_measures_all(
+    clip: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.cli import bench_annotate
+
+    monkeypatch.setattr(bench_annotate, "PHOTOS", (("320x240", (320, 240), 6),))
+    line = ["bench", "annotate", "--model", str(clip), "--images", "2000", "--runs", "1"]
+    assert main([*line, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    row = result["embedding"]["photos"]["320x240"]
+    assert row["ours"] > 0 and row["plain"] > 0 and row["least_cosine"] > 0.99
+    assert set(result["seconds"]) == set(bench_annotate.WHAT)
+    peaks = result["peak_megabytes"]
+    assert 10 < peaks["started"] <= peaks["open"] <= peaks["scored"]
+    assert "| score 2,000 images for 40 prompts |" in bench_annotate.table(result)

@@ -109,7 +109,7 @@ def embedding(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         except ImportError:  # the program as it is installed
             plain = None
     found: dict[str, Any] = {"model": model.key, "photos": {}}
-    with progress_bar(len(PHOTOS) * arguments.runs, "runs", quiet=arguments.json) as bar:
+    with progress_bar(len(PHOTOS) * (arguments.runs + 1), "runs", quiet=arguments.json) as bar:
         for name, size, count in PHOTOS:
             photos = folder / name
             make_photos(photos, size, count)
@@ -155,28 +155,25 @@ def _race(photos: Path, count: int, model: Any, plain: Any, runs: int, bar: Any)
         images = collection.images()
         home = collection.home
     paths = [photos / path for path in images.paths]
-    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    watch = Stopwatch()
     rows: dict[str, np.ndarray] = {}
-    for number in range(runs + 1):
+    for _ in range(runs + 1):
         shutil.rmtree(home / "embeddings", ignore_errors=True)
         with Collection.open(photos) as collection:
-            started = time.perf_counter()
-            embed_collection(collection, model)
-            ours = time.perf_counter() - started
+            watch("ours", partial(embed_collection, collection, model))
             rows["ours"] = collection.embeddings(model.key, model.dim).rows(images.ids)
         if plain is not None:
             module, network, preprocess = plain
-            started = time.perf_counter()
-            rows["plain"] = module.embed_files(network, preprocess, paths)
-            theirs = time.perf_counter() - started
-        if number:  # the first is warm-up
-            seconds["ours"].append(ours)
-            if plain is not None:
-                seconds["plain"].append(theirs)
-            bar.update()
-    found = {side: count / statistics.median(times) for side, times in seconds.items() if times}
+            rows["plain"] = watch("plain", partial(module.embed_files, network, preprocess, paths))
+        bar.update()
+    medians = watch.medians()
+    found = {side: count / spent["wall"] for side, spent in medians.items()}
     if plain is not None:
-        found["times"] = statistics.median(np.divide(seconds["plain"], seconds["ours"]).tolist())
+        # of each pair of runs, as the machine's load changes
+        wall, processor = (np.array([t[i] for t in watch.times["plain"]]) for i in (0, 1))
+        ours = np.array(watch.times["ours"])
+        found["times"] = float(np.median((wall / ours[:, 0])[1:]))
+        found["processor_times"] = float(np.median((processor / ours[:, 1])[1:]))
         a, b = (rows[side] / np.linalg.norm(rows[side], axis=1, keepdims=True) for side in ("ours", "plain"))
         found["least_cosine"] = float((a * b).sum(axis=1).min())
     return found
@@ -342,9 +339,10 @@ def table(result: dict[str, Any]) -> str:
         for name, row in result["embedding"]["photos"].items():
             cells = [name, f"{row['ours']:.1f}"]
             if "plain" in row:
-                cells += [f"{row['plain']:.1f}", f"{row['times']:.2f}", f"{row['least_cosine']:.6f}"]
+                cells += [f"{row[key]:.2f}" for key in ("plain", "times", "processor_times")]
+                cells.append(f"{row['least_cosine']:.6f}")
             else:
-                cells += ["", "", ""]
+                cells += [""] * 4
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
     lines += ["| what | seconds | processor |", "| --- | ---: | ---: |"]
