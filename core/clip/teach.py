@@ -50,7 +50,7 @@ START, END = 49406, 49407  # open_clip's tokens around a text
 class Teaching(msgspec.Struct, frozen=True):
     """Settings of a training."""
 
-    steps: int = 2300
+    steps: int = 1500
     images: int = 128
     captions: int = 128
     learning_rate: float = 1e-3

@@ -1,0 +1,124 @@
+"""What the annotator is taught with: facts, captions, and the loss that knows who fits what."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from open_clip.loss import SigLipLoss
+
+from core.clip.captions import caption, choose_facts, told_row
+from core.clip.facts import FACTS, INDEX, celeba_facts, fits, utkface_facts
+from core.clip.teach import LabelledSigLipLoss
+from core.clip.wordings import WORDINGS, held_out_wordings
+
+
+def some_faces(count: int) -> list[dict[str, bool]]:
+    """Facts as the three sources tell them."""
+    rng = random.Random(1)
+    found = []
+    for i in range(count):
+        if i % 3 == 0:
+            found.append({"male": rng.random() < 0.5})
+        elif i % 3 == 1:
+            found.append(
+                utkface_facts(f"{rng.randrange(1, 100)}_{rng.randrange(2)}_{rng.randrange(5)}_2017.jpg")
+            )
+        else:
+            found.append({name: rng.random() < 0.4 for name in FACTS if rng.random() < 0.7})
+    return found
+
+
+def test_what_the_sources_say() -> None:
+    child = utkface_facts("7_1_3_20170109.jpg.chip.jpg")
+    assert child["child"] and child["indian"] and not child["male"] and not child["beard"]
+    assert not child["old"] and "glasses" not in child
+    assert utkface_facts("61_1_20170109.jpg") == {}  # a field is missing
+    names = "Male Young Eyeglasses Smiling Mustache Goatee Sideburns 5_o_Clock_Shadow Bald Receding_Hairline"
+    names += " Bangs Straight_Hair Wavy_Hair Wearing_Hat Wearing_Earrings Wearing_Necklace Wearing_Necktie"
+    names += " Wearing_Lipstick Heavy_Makeup Rosy_Cheeks Pale_Skin Mouth_Slightly_Open High_Cheekbones"
+    names += " Double_Chin Chubby Bags_Under_Eyes Arched_Eyebrows Bushy_Eyebrows Narrow_Eyes Big_Nose"
+    names += " Pointy_Nose Big_Lips Oval_Face Attractive Blurry No_Beard"
+    names += " Black_Hair Brown_Hair Blond_Hair Gray_Hair"
+    flags = dict.fromkeys(names.split(), "-1") | {"Male": "1", "5_o_Clock_Shadow": "1", "Wearing_Hat": "1"}
+    facts = celeba_facts(flags)
+    # stubble is neither a beard nor none, and a hat hides what hair there is
+    assert facts["male"] and facts["stubble"] and "beard" not in facts
+    assert "bald" not in facts and "black_hair" not in facts
+    shaven = celeba_facts(flags | {"No_Beard": "1", "5_o_Clock_Shadow": "-1", "Blond_Hair": "1"})
+    assert shaven["clean_shaven"] and shaven["beard"] is False
+    assert shaven["blond_hair"] and shaven["black_hair"] is False
+
+
+def test_fits_is_what_the_facts_say() -> None:
+    rng = np.random.default_rng(0)
+    facts = rng.integers(-1, 2, (40, len(FACTS))).astype(np.int8)
+    told = np.where(rng.random((30, len(FACTS))) < 0.04, rng.choice((-1, 1), (30, len(FACTS))), 0)
+    found = fits(told.astype(np.int8), facts)
+    for i in range(40):
+        for t in range(30):
+            said = np.flatnonzero(told[t])
+            if any(facts[i, f] == -told[t, f] for f in said):
+                wanted = -1
+            else:
+                wanted = 1 if all(facts[i, f] == told[t, f] for f in said) else 0
+            assert found[i, t] == wanted
+
+
+def test_captions_are_many_and_tell_an_images_own_facts() -> None:
+    rng = random.Random(2)
+    texts = set()
+    for known in some_faces(6000):
+        told = choose_facts(known, rng)
+        assert told and len(told) <= 4 and all(known[name] == true for name, true in told.items())
+        row = np.zeros((1, len(FACTS)), np.int8)
+        for name, true in known.items():
+            row[0, INDEX[name]] = 1 if true else -1
+        assert fits(np.array([told_row(told)], np.int8), row)[0, 0] == 1
+        text = caption(told, rng)
+        assert text and text == text.lower() and "{" not in text and "  " not in text
+        texts.add(text)
+    assert len(texts) > 3000
+
+
+def test_no_caption_has_a_wording_that_measures() -> None:
+    from core.clip.teach import Speech
+
+    held = held_out_wordings()
+    assert all(text in held for values in WORDINGS.values() for texts in values.values() for text in texts)
+    speech = Speech.__new__(Speech)
+    speech.held_out = held
+    rng = random.Random(3)
+    said = [speech.say(known, rng)[1] for known in some_faces(6000)]
+    assert all(said) and not any(wording in text for text in said for wording in held)
+
+
+@pytest.mark.parametrize("word", ["grinning", "bespectacled"])
+def test_negations_and_synonyms_occur(word: str) -> None:
+    rng = random.Random(4)
+    fact = {"grinning": "smiling", "bespectacled": "glasses"}[word]
+    assert any(word in caption({fact: True}, rng) for _ in range(600))
+    less = [caption({fact: False}, rng) for _ in range(200)]
+    assert any("without" in t or "no " in t or "not" in t for t in less)
+
+
+def test_the_loss_is_open_clips_where_every_caption_is_one_images() -> None:
+    torch.manual_seed(0)
+    images, texts = (torch.nn.functional.normalize(torch.randn(6, 8), dim=-1) for _ in range(2))
+    scale, bias = torch.tensor(7.0), torch.tensor(-2.0)
+    loss = LabelledSigLipLoss()
+    loss.targets = 2 * torch.eye(6) - 1
+    torch.testing.assert_close(loss(images, texts, scale, bias), SigLipLoss()(images, texts, scale, bias))
+
+
+def test_what_a_source_does_not_say_has_no_gradient() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(4, 8, requires_grad=True)
+    texts = torch.randn(3, 8)
+    loss = LabelledSigLipLoss()
+    loss.targets = torch.tensor([[1, -1, 0], [0, 0, 0], [1, 1, 1], [-1, 0, 0]])
+    loss(images, texts, torch.tensor(5.0), torch.tensor(0.0)).backward()
+    assert images.grad is not None
+    assert (images.grad[1] == 0).all() and (images.grad[[0, 2, 3]].abs().sum(1) > 0).all()
