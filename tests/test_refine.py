@@ -37,7 +37,7 @@ def test_it_brings_the_decoded_face_to_the_photo(engine: EditEngine, astronaut: 
     refined = engine.refine(astronaut, FACE, progress=lambda fraction, text: told.append(fraction))
     assert refined.refinement == STEPS
     # the tiny model is no good at real faces: it gets much nearer to this one
-    assert refined.psnr[1] > refined.psnr[0] + 3
+    assert refined.psnr[1] > refined.psnr[0] + 2
     assert told == sorted(told) and told[0] == 0 and 0.9 < told[-1] < 1
     after = engine._loaded().networks.state_dict()
     assert all(bool((after[name] == t).all()) for name, t in before.items()), "the model itself stays"
