@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.attributes import Attribute, AttributeSet, prompts_of
-from core.cli.collections import embedded_by, opened, scanned
+from core.cli.collections import downloaded, embedded_by, opened, scanned
 from core.cli.terminal import DONE, UsageError, print_json
 from core.errors import StudioError
 
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--margin", type=float, metavar="SCORE", help="the least distance to the runner-up's score")
     add("--model", default="faces", metavar="MODEL", help="CLIP: a key, a file or a folder (default: faces)")
+    add("--download", action="store_true", help="fetch the model from its hub first, if it isn't here")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     add("--dry-run", action="store_true", help="say what would be labelled, and label nothing")
     add("--csv", type=Path, metavar="OUT", help="write every label and its reason as a table")
@@ -104,6 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
     from core.clip import find_choice
 
     choice = find_choice(arguments.model)
+    if arguments.download:
+        downloaded(choice, quiet=arguments.json)
     with opened(arguments.folder, arguments.attributes) as collection:
         wanted = _wanted(collection.attributes, arguments.only)
         rules = {name: _rule(arguments, collection.attributes[name]) for name in wanted}

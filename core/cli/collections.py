@@ -43,6 +43,21 @@ def opened(folder: Path, attributes: str | None = None) -> Collection:
     return collection
 
 
+def downloaded(choice: ClipChoice, *, quiet: bool) -> None:
+    """Fetch a model's weights if they aren't here; what was fetched before Ctrl+C is kept."""
+    from core.clip import available, download
+
+    if available(choice):
+        return
+    with progress_bar(choice.megabytes, "MB", quiet=quiet) as bar:
+
+        def show(share: float, text: str) -> None:
+            bar.set_description(text)
+            bar.update(share * choice.megabytes - bar.n)
+
+        download(choice, show)
+
+
 def scanned(collection: Collection, *, quiet: bool) -> ScanReport:
     """Look through the folder."""
     with progress_bar(1, "of the folder", quiet=quiet) as bar:
