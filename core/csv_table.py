@@ -10,6 +10,8 @@ from pathlib import Path
 
 from core.errors import StudioError
 
+MOST_VALUES = 1000  # a column with more is a number or a text, not an attribute
+
 
 @lru_cache(4096)
 def plain_name(text: str) -> str:

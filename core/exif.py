@@ -10,6 +10,16 @@ from PIL import Image
 log = logging.getLogger(__name__)
 
 ORIENTATION = 0x0112
+# what makes an image upright, by its orientation; 1 is upright
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # A TIFF's first directory mixes the photo's story with the file's layout; this is the story:
 # description, maker, model, resolution, software, dates, authors, ratings, Windows' texts, EXIF, GPS.
 _STORY_TAGS = {

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import platformdirs
 
 from core.errors import StudioError
-from core.paths import resources
+from core.paths import resources, user_data
 
 CARD = "card.json"
 
@@ -28,7 +27,7 @@ class _Title(msgspec.Struct):
 
 def user_models_folder() -> Path:
     """Where a user's own models are: `models` in the program's folder for user data."""
-    return Path(platformdirs.user_data_dir("zerodim-studio", appauthor=False)) / "models"
+    return user_data() / "models"
 
 
 def list_models() -> list[Path]:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import platformdirs
 
 from core.benchmarks.base import IMAGE_SIZE, Grid, checked
 from core.errors import StudioError
 from core.files import atomic_write
+from core.paths import user_cache
 
 FACTOR_NAMES = ("shape", "scale", "orientation", "x", "y")
 FACTOR_SIZES = (3, 6, 40, 32, 32)
@@ -140,7 +140,7 @@ class DSpritesFile:
 def _unpacked(path: Path, cache: Path | None, count: int) -> np.ndarray:
     """(count, 512) uint8 map of the images, eight pixels a byte."""
     stat = path.stat()
-    folder = cache or Path(platformdirs.user_cache_dir("zerodim-studio")) / "benchmarks"
+    folder = cache or user_cache() / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{path.stem}-{stat.st_size}-{stat.st_mtime_ns}.npy"
     shape = (count, IMAGE_SIZE * IMAGE_SIZE // 8)

@@ -19,10 +19,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from core.clip.choices import ClipChoice
 from core.errors import StudioError
+from core.paths import user_data
 
 # Names that open_clip gives weights on the hub; a .bin is read as weights only, as everything here is.
 NAMES = (
@@ -46,7 +45,7 @@ class Remote:
 
 def downloads_folder() -> Path:
     """Where downloaded weights are: `clip` in the program's folder for user data."""
-    return Path(platformdirs.user_data_dir("zerodim-studio", appauthor=False)) / "clip"
+    return user_data() / "clip"
 
 
 def repository(choice: ClipChoice) -> str:

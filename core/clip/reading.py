@@ -8,18 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from core.exif import ORIENTATION, TURNS
 from core.images import open_photo
-
-ORIENTATION = 0x0112
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def read_image(path: Path, side: int = 0) -> Image.Image:

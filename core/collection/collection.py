@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import platformdirs
 
 from core.attributes import AttributeSet
 from core.collection import history
@@ -29,6 +28,7 @@ from core.collection.store import Store, make
 from core.collection.stored import first_set
 from core.collection.tables import ImageTable, LabelTable
 from core.errors import StudioError
+from core.paths import user_data
 
 HOME = ".zerodim"
 
@@ -38,7 +38,7 @@ def home_of(folder: Path) -> Path:
     under the user's own data."""
     folder = folder.resolve()
     inside = folder / HOME
-    elsewhere = Path(platformdirs.user_data_dir("zerodim-studio", appauthor=False)) / "collections"
+    elsewhere = user_data() / "collections"
     name = hashlib.sha256(os.fsencode(str(folder))).hexdigest()[:16]
     outside = elsewhere / f"{folder.name or 'folder'}-{name}"
     for home in (inside, outside):

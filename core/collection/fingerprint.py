@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from core.errors import StudioError
-from core.exif import ORIENTATION
+from core.exif import ORIENTATION, TURNS
 from core.images import MAX_PIXELS, open_photo
 
 SIGNATURE_BYTES = 16
@@ -20,15 +20,6 @@ SIDE = 32  # pixels of the small grey image that signatures are made of
 # Formats whose decoders read a file in memory; everything else goes through open_photo.
 _QUICK = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 _QUICK_BYTES = 64 * 2**20
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -65,8 +56,8 @@ def fingerprint(path: Path) -> Fingerprint:
             small = _small(image)
     except Exception:  # the program's own way of opening decides, and finds the words
         return _by_open_photo(path, digest)
-    if turn in _TURNS:
-        small = small.transpose(_TURNS[turn])
+    if turn in TURNS:
+        small = small.transpose(TURNS[turn])
         if turn >= 5:
             width, height = height, width
     return Fingerprint(digest, width, height, signature(np.asarray(small)))

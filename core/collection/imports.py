@@ -16,13 +16,12 @@ from core.collection.journal import Change, LabelEdit, Step, images_in_words
 from core.collection.labelling import write_edit
 from core.collection.store import Store
 from core.collection.tables import PERSON, ImageTable
-from core.csv_table import plain_name, read_csv
+from core.csv_table import MOST_VALUES, plain_name, read_csv
 from core.errors import StudioError
 
 if TYPE_CHECKING:
     from core.collection.collection import Collection
 
-MOST_VALUES = 1000  # a column with more is a number or a text, not an attribute
 Said = dict[str, dict[int, str | None]]  # by attribute, by image id: a value's text, None for none of them
 
 

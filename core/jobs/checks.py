@@ -84,7 +84,7 @@ def measure(config: object, dataset: Dataset, spec: JobSpec, folder: Path) -> Es
     import msgspec
     import torch
 
-    from core.jobs.memory import peak_bytes
+    from core.memory import peak_bytes
     from core.model import choose_device
     from core.training import finetune
     from core.training.config import TrainConfig

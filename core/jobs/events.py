@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.events import FILE
+
 # Numbers of a step's event that are no losses.
 NOT_LOSSES = frozenset(
     ("step", "steps", "done", "total", "images_per_second", "seconds_left", "memory", "batch", "time")
@@ -50,7 +52,7 @@ class EventTail:
     """Reads a run's events as they are written. Cheap to call often; not thread-safe."""
 
     def __init__(self, run: Path) -> None:
-        self.path = run / "events.jsonl"
+        self.path = run / FILE
         self._place = 0
         self._rest = b""
 

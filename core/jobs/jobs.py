@@ -16,13 +16,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import platformdirs
 from send2trash import send2trash
 
 from core.errors import StudioError
+from core.events import append_event
 from core.jobs import process
 from core.jobs.events import EventTail
 from core.jobs.info import (
@@ -40,6 +39,7 @@ from core.jobs.info import (
     write_record,
 )
 from core.jobs.spec import JobSpec
+from core.paths import user_data
 
 KILL_AFTER = 10.0  # seconds that a process has to answer
 Launcher = Callable[[Path], subprocess.Popen[bytes]]
@@ -47,7 +47,7 @@ Launcher = Callable[[Path], subprocess.Popen[bytes]]
 
 def runs_folder() -> Path:
     """Where the window keeps its runs."""
-    return Path(platformdirs.user_data_dir("zerodim-studio", appauthor=False)) / "runs"
+    return user_data() / "runs"
 
 
 @dataclass
@@ -94,16 +94,14 @@ class Jobs:
         """One run as it is now; StudioError if the folder holds none."""
         with self._guard:
             found = self._read(Path(run))
-            waiting = [r.folder for r in self._waiting()]
-            return _placed(found, waiting)
+            return _placed(found, _queue(self._infos()))
 
     def _look(self) -> tuple[RunInfo, ...]:
         found = self._infos()
         for folder in set(self._seen) - {info.folder for info in found}:
             del self._seen[folder]
-        queued = sorted((i for i in found if i.state == "queued"), key=lambda i: _turn(i.folder))
-        waiting = [info.folder for info in queued]
-        return tuple(_placed(info, waiting) for info in found)
+        queue = _queue(found)
+        return tuple(_placed(info, queue) for info in found)
 
     def _read(self, folder: Path) -> RunInfo:
         seen = self._seen.get(folder)
@@ -158,11 +156,6 @@ class Jobs:
         (folder / CONTROL).mkdir(exist_ok=True)
         (folder / CONTROL / QUEUED).write_text(f"{time.time():.6f}")
 
-    def _waiting(self) -> tuple[RunInfo, ...]:
-        """The queued runs in their order."""
-        queued = (info for info in self._infos() if info.state == "queued")
-        return tuple(sorted(queued, key=lambda info: _turn(info.folder)))
-
     def _infos(self) -> tuple[RunInfo, ...]:
         found: dict[Path, RunInfo] = {}
         for job in self.root.glob(f"*/{JOB}"):
@@ -180,7 +173,7 @@ class Jobs:
                     return
                 infos = self._infos()
                 busy = {d for i in infos if i.state in BUSY for d in _devices(i.spec)}
-                for info in sorted((i for i in infos if i.state == "queued"), key=lambda i: _turn(i.folder)):
+                for info in _queue(infos):
                     wanted = _devices(info.spec)
                     if not busy & wanted:
                         try:
@@ -198,7 +191,7 @@ class Jobs:
         with self._guard:
             if self.info(run).state == "queued":
                 (run / CONTROL / QUEUED).unlink(missing_ok=True)
-                _event(run, "paused")
+                append_event(run, "paused")
 
     # -- asking ---------------------------------------------------------------------------------------------
 
@@ -307,7 +300,7 @@ class Jobs:
                 process.kill(info.folder)
                 if request == "pause":
                     withdraw(info.folder)
-                    _event(info.folder, "paused", stage=info.stage, step=info.step, killed=True)
+                    append_event(info.folder, "paused", stage=info.stage, step=info.step, killed=True)
                 else:
                     self._enqueue(info.folder)
                     ask(info.folder, "stop")
@@ -327,7 +320,13 @@ def headless_command(run: Path) -> str:
     return subprocess.list2cmdline(parts) if sys.platform == "win32" else shlex.join(parts)
 
 
-def _placed(info: RunInfo, waiting: list[Path]) -> RunInfo:
+def _queue(infos: tuple[RunInfo, ...]) -> list[RunInfo]:
+    """The queued ones in their order."""
+    return sorted((info for info in infos if info.state == "queued"), key=lambda info: _turn(info.folder))
+
+
+def _placed(info: RunInfo, queue: list[RunInfo]) -> RunInfo:
+    waiting = [other.folder for other in queue]
     return replace(info, place=waiting.index(info.folder) + 1) if info.folder in waiting else info
 
 
@@ -367,12 +366,6 @@ def _vanished(folder: Path) -> JobError:
     )
 
 
-def _event(folder: Path, kind: str, **numbers: Any) -> None:
-    line = msgspec.json.encode({"time": round(time.time(), 3), "kind": kind, **numbers})
-    with (folder / "events.jsonl").open("ab") as file:
-        file.write(line + b"\n")
-
-
 def _note_failure(folder: Path, error: StudioError) -> None:
     with suppress(OSError):
-        _event(folder, "failed", sentence=error.message, hint=error.hint, raw="")
+        append_event(folder, "failed", sentence=error.message, hint=error.hint, raw="")

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from core.jobs.info import CONTROL, withdraw
-from core.jobs.memory import peak_bytes
 from core.jobs.spec import JobSpec
+from core.memory import peak_bytes
 from core.training.run import Run
 from core.training.state import STAGES
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from core.attributes import Attribute, AttributeSet, Value
 from core.collection.listing import list_images
-from core.csv_table import plain_name, read_csv
+from core.csv_table import MOST_VALUES, plain_name, read_csv
 from core.errors import StudioError
 from core.faces.finder import FaceFinder
 from core.faces.frame import align
@@ -34,7 +34,6 @@ from core.training.dataset import SPLITS, Index, RowFile, label_type, need_space
 SIZES = (32, 64, 128, 256, 512)
 # Shares of the files for training and for the judge of swaps; the rest is held out for measuring.
 TRAIN_SHARE, JUDGE_SHARE = 0.70, 0.20
-MOST_VALUES = 1000  # a column with more is a number or a text, not an attribute
 FEW = 64  # so many images are read by this process: others take longer to start
 Labels = dict[str, dict[str, str]]
 

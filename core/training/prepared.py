@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-import platformdirs
+from core.paths import user_cache
 
 
 def prepared_folder(data: Path, report: Callable[[str], None], root: Path | None = None) -> Path:
@@ -18,7 +18,7 @@ def prepared_folder(data: Path, report: Callable[[str], None], root: Path | None
     raw = (data / "celeba_attributes.csv").is_file() and not (data / "index.json").exists()
     if not raw:
         return data
-    root = root or Path(platformdirs.user_cache_dir("zerodim-studio", appauthor=False)) / "prepared"
+    root = root or user_cache() / "prepared"
     name = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:12]
     out = root / f"{data.resolve().name}-{name}"
     if (out / "index.json").is_file():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from core.errors import StudioError
+from core.events import FILE, append_event
 from core.files import atomic_write
 from core.training.config import TrainConfig
 
@@ -59,16 +59,13 @@ class Run:
 
     def event(self, kind: str, **numbers: Any) -> None:
         """Append a line to events.jsonl."""
-        if not self.writes:
-            return
-        line = json.dumps({"time": round(time.time(), 3), "kind": kind, **numbers}, ensure_ascii=False)
-        with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        if self.writes:
+            append_event(self.folder, kind, **numbers)
 
     def seconds(self) -> float:
         """How long the run has been training, over all its sessions, by its events."""
         total, before = 0.0, math.inf
-        with suppress(FileNotFoundError), (self.folder / "events.jsonl").open(encoding="utf-8") as file:
+        with suppress(FileNotFoundError), (self.folder / FILE).open(encoding="utf-8") as file:
             for line in file:
                 # a session that was killed may leave half a line
                 with suppress(ValueError, KeyError, TypeError):
