@@ -85,6 +85,11 @@ def choose_device(wanted: str = "auto") -> torch.device:
     return torch.device(wanted)
 
 
+def to_bytes(images: np.ndarray) -> np.ndarray:
+    """(N, S, S, 3) uint8 of decoded images, float32 in 0..1."""
+    return (images * 255).round().astype(np.uint8)
+
+
 def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
     """(N, S, S, C) uint8 to (N, C, S, S) float32 in -1..1, channels last in memory."""
     tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2)

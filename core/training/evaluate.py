@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from core.editing.blend import feather_mask
 from core.metrics.probe import probe
 from core.metrics.swaps import swap_score
-from core.model import Codes, Model
+from core.model import Codes, Model, to_bytes
 from core.recipe import Swap
 from core.training.dataset import Dataset
 from core.training.finetune import FittedJudge, fit_dataset
@@ -53,15 +54,23 @@ def evaluate(
     metrics["leakage"] = {p.name: p.accuracy.share for p in probes}
     metrics["leakage_majority"] = {p.name: p.majority for p in probes}
     if judge is not None:
-        metrics |= _judge_swaps(model, judge, images, codes, decoded)
+        metrics |= judge_swaps(model, judge, images, codes, lambda swapped: decode_all(model, swapped))
     return metrics
 
 
-def _judge_swaps(
-    model: Model, judge: Judge | FittedJudge, images: np.ndarray, codes: Codes, decoded: np.ndarray
+def judge_swaps(
+    model: Model,
+    judge: Judge | FittedJudge,
+    images: np.ndarray,
+    codes: Codes,
+    decode: Callable[[Codes], np.ndarray],
 ) -> Metrics:
-    """Every image is swapped to every value of every attribute that the judge does not see already."""
-    before, before_kept = judge.values(_bytes(decoded)), judge.values(images)
+    """Every image is swapped to every value of every attribute that the judge does not see already.
+
+    `decode` makes (N, S, S, 3) float32 of the codes of the same (N, S, S, 3) uint8 images, swapped or not.
+    """
+    decoded = decode(codes)
+    before, before_kept = judge.values(to_bytes(decoded)), judge.values(images)
     seen = [k for k in range(before.shape[1]) if (before[:, k] >= 0).any()]
     names = [model.card.attributes.attributes[k].name for k in seen]
     before, before_kept = before[:, seen], before_kept[:, seen]
@@ -70,11 +79,11 @@ def _judge_swaps(
     for k, attribute in enumerate(model.card.attributes.attributes[place] for place in seen):
         targets, after, after_kept = [], [], []
         for v, value in enumerate(attribute.values):
-            edited = decode_all(model, model.swap(codes, [Swap(attribute.name, value.name)]))
+            edited = decode(model.swap(codes, [Swap(attribute.name, value.name)]))
             targets.append(np.full(len(images), v))
-            after.append(judge.values(_bytes(edited))[:, seen])
+            after.append(judge.values(to_bytes(edited))[:, seen])
             pasted = (images / 255.0 + mask * (edited - decoded)).clip(0, 1)
-            after_kept.append(judge.values(_bytes(pasted))[:, seen])
+            after_kept.append(judge.values(to_bytes(pasted))[:, seen])
         repeats, target = len(attribute.values), np.concatenate(targets)
         score = swap_score(np.tile(before, (repeats, 1)), np.concatenate(after), k, target, names)
         kept = swap_score(np.tile(before_kept, (repeats, 1)), np.concatenate(after_kept), k, target, names)
@@ -117,10 +126,6 @@ def decode_all(model: Model, codes: Codes) -> np.ndarray:
             model.decode(replace(codes, residual=codes.residual[rows], attributes=codes.attributes[rows]))
         )
     return np.concatenate(made)
-
-
-def _bytes(images: np.ndarray) -> np.ndarray:
-    return (images * 255).round().astype(np.uint8)
 
 
 def sample(dataset: Dataset, limit: int, seed: int = 0) -> Dataset:

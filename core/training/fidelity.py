@@ -6,6 +6,7 @@ Refine takes seconds a face and dlib's embedding a tenth of one, so these are me
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,15 +14,14 @@ import torch
 from core.editing.blend import feather_mask
 from core.editing.refine import STEPS, Refined, Refining
 from core.metrics.identity import Identity
-from core.metrics.swaps import swap_score
-from core.model import Codes, Model
+from core.model import Codes, Model, to_bytes
 from core.recipe import Swap
 from core.training.dataset import Dataset
+from core.training.evaluate import Metrics, judge_swaps
 from core.training.judge import Judge
 
 # Identity is measured for these, in keep detail: age or gender may make another person of somebody.
 KEPT = ("glasses", "smile", "hair_color", "facial_hair")
-Metrics = dict[str, float | dict[str, float]]
 
 
 def row_of(codes: Codes, i: int) -> Codes:
@@ -58,7 +58,8 @@ def refined_metrics(
     if judge is None:
         return metrics
     for prefix, fitted in (("unrefined", None), ("refined", refined)):
-        metrics |= _swaps(model, judge, images, codes, fitted, prefix)
+        found = judge_swaps(model, judge, images, codes, partial(_decode, model, refined=fitted))
+        metrics |= {f"{prefix}_{name}": shares for name, shares in found.items() if "success" in name}
     return metrics
 
 
@@ -66,29 +67,6 @@ def _decode(model: Model, codes: Codes, refined: list[Refined] | None) -> np.nda
     if refined is None:
         return model.decode(codes)
     return np.concatenate([one.decode(model, row_of(codes, i)) for i, one in enumerate(refined)])
-
-
-def _swaps(
-    model: Model, judge: Judge, images: np.ndarray, codes: Codes, refined: list[Refined] | None, prefix: str
-) -> Metrics:
-    names = [a.name for a in model.card.attributes]
-    mask = feather_mask(model.card.image_size)[None, ..., None]
-    decoded = _decode(model, codes, refined)
-    before = {"": judge.values(_bytes(decoded)), "_kept_detail": judge.values(images)}
-    found: dict[str, dict[str, float]] = {way: {} for way in before}
-    for k, attribute in enumerate(model.card.attributes):
-        after: dict[str, list[np.ndarray]] = {way: [] for way in before}
-        for value in attribute.values:
-            edited = _decode(model, model.swap(codes, [Swap(attribute.name, value.name)]), refined)
-            after[""].append(judge.values(_bytes(edited)))
-            kept = (images / 255.0 + mask * (edited - decoded)).clip(0, 1)
-            after["_kept_detail"].append(judge.values(_bytes(kept)))
-        target = np.repeat(np.arange(len(attribute.values)), len(images))
-        for way, values in after.items():
-            repeated = np.tile(before[way], (len(attribute.values), 1))
-            score = swap_score(repeated, np.concatenate(values), k, target, names)
-            found[way][attribute.name] = score.success.share
-    return {f"{prefix}_swap_success{way}": shares for way, shares in found.items()}
 
 
 def identity_metrics(model: Model, held: Dataset, images: np.ndarray, codes: Codes) -> Metrics:
@@ -116,11 +94,7 @@ def identity_metrics(model: Model, held: Dataset, images: np.ndarray, codes: Cod
             change = torch.from_numpy(edited - decoded).permute(0, 3, 1, 2)
             change = torch.nn.functional.interpolate(change, (size, size), mode="bicubic") * mask
             after = (stored / 255.0 + change.permute(0, 2, 3, 1).numpy()).clip(0, 1)
-            same.append(identity.same(before[other], _bytes(after[other])))
+            same.append(identity.same(before[other], to_bytes(after[other])))
         if same:
             kept[attribute.name] = float(np.concatenate(same).mean())
     return {"identity_images": float(len(images)), "identity_kept": kept}
-
-
-def _bytes(images: np.ndarray) -> np.ndarray:
-    return (images * 255).round().astype(np.uint8)

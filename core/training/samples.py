@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from core.attributes import AttributeSet
-from core.model import Codes, Model
+from core.model import Codes, Model, to_bytes
 from core.recipe import Swap
 from core.training.dataset import Dataset
 
@@ -23,10 +23,11 @@ def sample_grid(model: Model, dataset: Dataset, residuals: torch.Tensor | None =
     codes = model.encode(pixels)
     if residuals is not None:
         codes = Codes(residuals, codes.attributes, codes.probabilities)
-    columns = [pixels, _bytes(model.decode(codes))]
+    columns = [pixels, to_bytes(model.decode(codes))]
     for attribute in model.card.attributes:
         columns += [
-            _bytes(model.decode(model.swap(codes, [Swap(attribute.name, v.name)]))) for v in attribute.values
+            to_bytes(model.decode(model.swap(codes, [Swap(attribute.name, v.name)])))
+            for v in attribute.values
         ]
     grid = np.concatenate([np.concatenate(list(column), 0) for column in columns], 1)
     return np.repeat(grid, 3, 2) if grid.shape[2] == 1 else grid
@@ -40,7 +41,3 @@ def grid_columns(attributes: AttributeSet) -> list[dict[str, str]]:
         for v in a.values
     ]
     return [{"kind": "original", "title": "Original"}, {"kind": "decoded", "title": "Decoded"}, *swaps]
-
-
-def _bytes(images: np.ndarray) -> np.ndarray:
-    return (images * 255).round().astype(np.uint8)
