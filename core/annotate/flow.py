@@ -11,7 +11,7 @@ import numpy as np
 
 from core.annotate.probe import Probe, Proposals
 from core.annotate.rules import Assignment, Rule, TopK, assign
-from core.annotate.scores import TEMPERATURE, Scorer, Scores
+from core.annotate.scores import BLOCK, TEMPERATURE, Scorer, Scores
 from core.collection import Change, Collection, LabelTable
 
 
@@ -55,17 +55,24 @@ class Labelled:
         return self.assignment.conflicts & (self.assignment.values < 0) & ~self.labels.settled
 
 
+def embeddings_of(collection: Collection, model: TextModel, dtype: Any = np.float32) -> np.ndarray:
+    """(N, D) of the present images, aligned with `images()`; nan rows where there is none by this model."""
+    images = collection.images()
+    store = collection.embeddings(model.key, model.dim)
+    rows = np.full((len(images), model.dim), np.nan, dtype)
+    there = np.flatnonzero(store.have)
+    for start in range(0, len(there), BLOCK):
+        part = there[start : start + BLOCK]
+        rows[part] = store.rows(images.ids[part])
+    return rows
+
+
 def scorer_of(collection: Collection, model: TextModel, temperature: float = TEMPERATURE) -> Scorer:
     """A scorer of the collection's embeddings by this model, aligned with `images()`; nan rows where missing.
 
     Keeps (N, D) float32 in memory: 205 MB for 100,000 images with 512 numbers.
     """
-    images = collection.images()
-    store = collection.embeddings(model.key, model.dim)
-    have = store.have
-    rows = np.full((len(images), model.dim), np.nan, np.float32)
-    rows[have] = store.rows(images.ids[have])
-    return Scorer(rows, model.embed_texts, temperature, model.key)
+    return Scorer(embeddings_of(collection, model), model.embed_texts, temperature, model.key)
 
 
 def label_by_clip(collection: Collection, scores: Scores, rule: Rule, title: str = "") -> Labelled:

@@ -35,6 +35,11 @@ class ClipChoice:
     pretrained: str = ""
     path: Path | None = None
 
+    @property
+    def reference(self) -> str:
+        """What `find_choice` finds this model by again, also after the next start."""
+        return f"{self.architecture}={self.path}" if self.architecture and self.path else self.key
+
 
 def _tag(key: str, title: str, about: str, millions: float, architecture: str, pretrained: str) -> ClipChoice:
     """A model of the hub; `millions` of numbers with 4 bytes each, counted from open_clip's configuration."""

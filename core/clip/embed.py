@@ -9,13 +9,12 @@ and the next one goes on with what is missing. The child's folder is `embedding`
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from core.clip.choices import ClipChoice, available, find_choice
 from core.clip.model import ClipModel
 from core.collection import Collection
 from core.errors import StudioError
+from core.events import FILE, append_event
 from core.files import atomic_write
 from core.jobs import process
 from core.jobs.events import EventTail
@@ -61,26 +61,35 @@ def embed_collection(
 
     What is done when this returns, also when cancelled, is on disk. StudioError if it can't be written.
     """
-    store = collection.embeddings(model.key, model.dim)
-    ids = store.missing()
-    images = collection.images()
-    ids = ids[images.positions(ids) >= 0]
-    names = [images.paths[i] for i in images.positions(ids)]
+    ids = collection.embeddings(model.key, model.dim).missing()
+    ids = ids[collection.images().positions(ids) >= 0]
     report = EmbedReport()
     done = 0
     progress(0, len(ids), report)
+    for batch in embed_images(collection, model, ids, cancelled):
+        report = EmbedReport(
+            report.embedded + batch.embedded,
+            report.faceless + batch.faceless,
+            {**report.unreadable, **batch.unreadable},
+        )
+        done += batch.embedded + len(batch.unreadable)
+        progress(done, len(ids), report)
+    return EmbedReport(report.embedded, report.faceless, report.unreadable, done < len(ids))
+
+
+def embed_images(
+    collection: Collection, model: ClipModel, ids: np.ndarray, cancelled: Callable[[], bool] = lambda: False
+) -> Iterator[EmbedReport]:
+    """Embed present images by their `ids` (M,); a report of each batch, which is on disk by then."""
+    store, images = collection.embeddings(model.key, model.dim), collection.images()
+    names = [images.paths[i] for i in images.positions(ids)]
     for batch in model.embed_files([collection.folder / name for name in names], cancelled):
         store.write(ids[batch.positions], batch.rows)
         bare = ids[batch.positions[batch.faceless]]
         _remember_faceless(collection, model.key, bare)
-        report = EmbedReport(
-            report.embedded + len(batch.positions),
-            report.faceless + len(bare),
-            {**report.unreadable, **{names[i]: why for i, why in batch.unreadable.items()}},
+        yield EmbedReport(
+            len(batch.positions), len(bare), {names[i]: why for i, why in batch.unreadable.items()}
         )
-        done += len(batch.positions) + len(batch.unreadable)
-        progress(done, len(ids), report)
-    return EmbedReport(report.embedded, report.faceless, report.unreadable, done < len(ids))
 
 
 def faceless(collection: Collection, model_key: str) -> np.ndarray:
@@ -167,11 +176,10 @@ class EmbedJob:
         (folder / "control").mkdir(parents=True, exist_ok=True)
         if process.alive(folder):
             raise StudioError("This folder is being embedded already.", "Wait until it ends, or stop it.")
-        model = f"{choice.architecture}={choice.path}" if choice.architecture and choice.path else choice.key
         (folder / "control" / "stop").unlink(missing_ok=True)
-        (folder / "events.jsonl").unlink(missing_ok=True)
+        (folder / FILE).unlink(missing_ok=True)
         with atomic_write(folder / "job.json", overwrite=True) as file:
-            spec = EmbedSpec(str(collection.folder.resolve()), model, device)
+            spec = EmbedSpec(str(collection.folder.resolve()), choice.reference, device)
             file.write(msgspec.json.encode(spec))
         return cls(folder, process.start(process.main_command("_embed", str(folder)), folder))
 
@@ -235,11 +243,7 @@ def run_embed_job(folder: Path) -> bool:
     spec = msgspec.json.decode((folder / "job.json").read_bytes(), type=EmbedSpec)
     stop = folder / "control" / "stop"
 
-    def tell(kind: str, **numbers: Any) -> None:
-        line = json.dumps({"time": round(time.time(), 3), "kind": kind, **numbers}, ensure_ascii=False)
-        with (folder / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-
+    tell = partial(append_event, folder)
     with process.being_the_process(folder):
         try:
             tell("loading")

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.annotate import Assignment, Preview, Rule, Scorer, Scores, assign, preview
+from core.annotate.flow import embeddings_of
 from core.attributes import Attribute
 from core.collection import Collection, LabelTable
-from core.errors import StudioError
 
 if TYPE_CHECKING:
     from core.clip import ClipChoice, ClipModel
 
 BATCH = 32
-READ = 448  # longer side at which images are read: more than any model here looks at
-BLOCK = 4096
 log = logging.getLogger(__name__)
 
 
@@ -52,45 +50,24 @@ class Annotator:
         return self.collection.embeddings(self.model.key, self.model.dim).missing()
 
     def embed(self, ids: np.ndarray, cancelled: Callable[[], bool]) -> int:
-        """Embed images `ids` (M,) and keep them; how many could be read."""
-        images = self.collection.images()
-        kept, pictures = [], []
-        from gui.curator.thumbnails import load_picture
+        """Embed images `ids` (M,) and keep them, as `core.clip.embed` does; how many could be read."""
+        from core.clip.embed import embed_images
 
-        for number, position in zip(ids.tolist(), images.positions(ids).tolist(), strict=True):
-            if cancelled():
-                return 0
-            if position < 0:
-                continue
-            try:
-                picture = load_picture(self.collection.folder / images.paths[position], READ)
-            except (StudioError, OSError, ValueError) as error:
-                log.info("not embedded: %s", error)
-                continue
-            kept.append(number)
-            pictures.append(np.asarray(picture))
-        if kept:
-            rows = self.model.embed_images(pictures)
-            store = self.collection.embeddings(self.model.key, self.model.dim)
-            store.write(np.array(kept, np.int64), rows)
-        return len(kept)
+        present = ids[self.collection.images().positions(ids) >= 0]
+        done = 0
+        for batch in embed_images(self.collection, self.model, present, cancelled):
+            done += batch.embedded
+            for name, why in batch.unreadable.items():
+                log.info("%s is not embedded: %s", name, why)
+        return done
 
     def forget_embeddings(self) -> None:
         """Read them again for the next scores: there are more."""
         self._scorer = None if self._scorer is None else self._scorer.with_embeddings(self._read())
 
     def _read(self) -> np.ndarray:
-        """(N, D) float16 of all images, nan where there is no embedding."""
-        model = self.model
-        store, images = self.collection.embeddings(model.key, model.dim), self.collection.images()
-        have = store.have
-        rows = np.full((len(images), model.dim), np.nan, np.float16)
-        there = np.flatnonzero(have)
-        for start in range(0, len(there), BLOCK):
-            part = there[start : start + BLOCK]
-            rows[part] = store.rows(images.ids[part])
-        self._ids = images.ids
-        return rows
+        self._ids = self.collection.images().ids
+        return embeddings_of(self.collection, self.model, np.float16)
 
     @property
     def scorer(self) -> Scorer:
