@@ -1,4 +1,4 @@
-"""Measure how fast this machine edits.
+"""Measure how fast this machine edits, trains and labels.
 
 `bench edit` takes a 12-megapixel photo through every step, first and then warm, and drags sliders in a
 window to see whether it ever waits. Times are in milliseconds.
@@ -7,21 +7,23 @@ window to see whether it ever waits. Times are in milliseconds.
 from __future__ import annotations
 
 import argparse
-import platform
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from core.cli import bench_annotate, bench_curate, bench_train
-from core.cli.terminal import DONE, print_json, progress_bar
+from core.cli.terminal import DONE, machine, print_json, progress_bar
 from core.errors import StudioError
 
-SUMMARY = "measure the speed of editing"
+SUMMARY = "measure the speed of this machine"
+# the other measurements, each with SUMMARY, add_arguments and run as a command has them
+OTHERS: dict[str, ModuleType] = {"train": bench_train, "curate": bench_curate, "annotate": bench_annotate}
 # 12 megapixels, as telephones make them
 WIDTH, HEIGHT = 4000, 3000
 # longer side, in pixels, of the picture that the window shows
@@ -64,28 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how long to drag sliders in the window; 0 leaves it out (default: 10)",
     )
     add("--json", action="store_true", help="print one JSON object")
-    train = what.add_parser(
-        "train", help=bench_train.SUMMARY, description=bench_train.__doc__, allow_abbrev=False
-    )
-    bench_train.add_arguments(train)
-    curate = what.add_parser(
-        "curate", help=bench_curate.SUMMARY, description=bench_curate.__doc__, allow_abbrev=False
-    )
-    bench_curate.add_arguments(curate)
-    annotate = what.add_parser(
-        "annotate", help=bench_annotate.SUMMARY, description=bench_annotate.__doc__, allow_abbrev=False
-    )
-    bench_annotate.add_arguments(annotate)
+    for name, module in OTHERS.items():
+        module.add_arguments(
+            what.add_parser(name, help=module.SUMMARY, description=module.__doc__, allow_abbrev=False)
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure and print."""
-    if arguments.what == "train":
-        return bench_train.run(arguments)
-    if arguments.what == "curate":
-        return bench_curate.run(arguments)
-    if arguments.what == "annotate":
-        return bench_annotate.run(arguments)
+    if arguments.what in OTHERS:
+        return OTHERS[arguments.what].run(arguments)
     with tempfile.TemporaryDirectory(prefix="zerodim-bench-") as temporary:
         photo = arguments.photo or make_photo(Path(temporary))
         result = measure_steps(photo, arguments, Path(temporary))
@@ -141,7 +131,6 @@ class Stopwatch:
 
 def measure_steps(path: Path, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Every step on the photo's largest face, then what the window asks for when a control changes."""
-    import torch
 
     from core.editing import Decoded, EditEngine, RenderRequest, blend_face
     from core.faces.finder import FaceFinder
@@ -201,12 +190,7 @@ def measure_steps(path: Path, arguments: argparse.Namespace, folder: Path) -> di
     return {
         "photo": {"width": photo.width, "height": photo.height, "faces": len(faces)},
         "model": {"name": model.card.name, "image_size": model.card.image_size},
-        "machine": {
-            "device": str(model.device),
-            "threads": torch.get_num_threads(),
-            "platform": platform.platform(),
-            "torch": torch.__version__,
-        },
+        "machine": {"device": str(model.device), **machine()},
         "refined_psnr": {"before": round(refined.psnr[0], 1), "after": round(refined.psnr[1], 1)},
         "milliseconds": watch.summary(),
     }
@@ -214,11 +198,11 @@ def measure_steps(path: Path, arguments: argparse.Namespace, folder: Path) -> di
 
 def print_table(result: dict[str, Any]) -> None:
     """The same for a person."""
-    photo, model, machine = result["photo"], result["model"], result["machine"]
+    photo, model, where = result["photo"], result["model"], result["machine"]
     megapixels = photo["width"] * photo["height"] / 1e6
     print(
         f"{megapixels:.1f} megapixels, model {model['name']} ({model['image_size']} px), "
-        f"{machine['device']}, {machine['threads']} threads, torch {machine['torch']}\n"
+        f"{where['device']}, {where['threads']} threads, torch {where['torch']}\n"
     )
     width = max(map(len, STEPS.values()))
     print(f"{'milliseconds':<{width}}  {'first':>8}  {'median':>8}  {'p95':>8}")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import platform
 import shutil
 import statistics
 import subprocess
@@ -27,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from core.cli.terminal import DONE, print_json, progress_bar
+from core.cli.terminal import DONE, machine, print_json, progress_bar
+from core.memory import peak_bytes
 
 SUMMARY = "labelling with CLIP: embedding, scores, opening"
 PLAIN = "tests.bench.clip_loop"
@@ -65,11 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     result: dict[str, Any] = {
-        "machine": {
-            "threads": torch.get_num_threads(),
-            "platform": platform.platform(),
-            "torch": torch.__version__,
-        },
+        "machine": machine(),
         "runs": arguments.runs,
         "images": arguments.images,
         "prompts": PROMPTS,
@@ -302,39 +298,27 @@ def peak(folder: str) -> None:
     class Texts:
         key, dim, embed_texts = "random", DIM, staticmethod(random_texts)
 
-    found = {"started": _peak_megabytes()}
+    found = {"started": round(peak_bytes() / 1e6)}
     collection = _opened(Path(folder))
     labels = collection.labels("made-up")
-    found["open"] = _peak_megabytes()
+    found["open"] = round(peak_bytes() / 1e6)
     scores = scorer_of(collection, Texts()).score(labels.attribute)
     preview(TopK(1000), scores, labels.settled)
     _ = scores.rank, scores.margin, scores.entropy
-    found["scored"] = _peak_megabytes()
+    found["scored"] = round(peak_bytes() / 1e6)
     collection.close()
     print(json.dumps(found))
 
 
-def _peak_megabytes() -> float:
-    """Of this process since it began its program: Linux counts its parent's in what getrusage tells."""
-    import resource
-
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return round(int(line.split()[1]) * 1024 / 1e6)
-    scale = 1e6 if sys.platform == "darwin" else 1e3
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)
-
-
 def table(result: dict[str, Any]) -> str:
     """Markdown."""
-    machine, lines = result["machine"], []
-    lines += [f"{machine['threads']} threads, torch {machine['torch']}, median of {result['runs']} runs", ""]
+    where, lines = result["machine"], []
+    lines += [f"{where['threads']} threads, torch {where['torch']}, median of {result['runs']} runs", ""]
     if "embedding" in result:
         lines += [f"Embedding with {result['embedding']['model']}:", ""]
         lines += [
-            "| photos | images/s | plain | times | least cosine |",
-            "| --- | ---: | ---: | ---: | ---: |",
+            "| photos | images/s | plain | times | times, processor | least cosine |",
+            "| --- | ---: | ---: | ---: | ---: | ---: |",
         ]
         for name, row in result["embedding"]["photos"].items():
             cells = [name, f"{row['ours']:.1f}"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.cli.terminal import DONE, print_json, progress_bar
+from core.cli.terminal import DONE, machine, print_json, progress_bar
+from core.memory import peak_bytes
 
 if TYPE_CHECKING:
     from core.training.config import TrainConfig
@@ -53,11 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     plain = None if arguments.without_plain else _plain()
     result: dict[str, Any] = {
-        "machine": {
-            "threads": torch.get_num_threads(),
-            "platform": platform.platform(),
-            "torch": torch.__version__,
-        },
+        "machine": machine(),
         "steps": arguments.steps,
         "presets": {},
     }
@@ -173,8 +169,6 @@ def _peak_of(preset: str, side: str) -> float | None:
 
 def peak(preset: str, plain: bool) -> None:
     """Print this process's peak memory after two steps of every stage."""
-    import resource
-
     module = _plain() if plain else None
     with tempfile.TemporaryDirectory(prefix="zerodim-bench-") as folder:
         trainer = _trainer(preset, Path(folder))
@@ -185,13 +179,13 @@ def peak(preset: str, plain: bool) -> None:
                 with progress_bar(2, "steps", quiet=True) as bar:
                     side = "ours" if module is None else "plain"
                     _race(trainer, name, {side: state}, module, 1, bar)
-    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    print(round(peak_bytes() / 2**20))
 
 
 def table(result: dict[str, Any]) -> str:
     """Markdown."""
-    machine = result["machine"]
-    lines = [f"{machine['threads']} threads, torch {machine['torch']}, median of {result['steps']} steps", ""]
+    where = result["machine"]
+    lines = [f"{where['threads']} threads, torch {where['torch']}, median of {result['steps']} steps", ""]
     lines += ["| preset | stage | batch | images/s | plain | times | losses differ by |"]
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     for preset, found in result["presets"].items():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.cli.terminal import DONE, INTERRUPTED, UsageError, print_error, print_json, progress_bar
-from core.cli.train import StageBars, preset_path, stopped_by_interrupt
+from core.cli.train import StageBars, add_overrides, preset_path, stopped_by_interrupt
 
 if TYPE_CHECKING:
     from core.training.config import TrainConfig
@@ -42,14 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the original file or folder (default: dsprites and shapes3d are rendered)",
     )
     add("--preset", metavar="PRESET", help="TOML file, or one of resources/presets (default: NAME)")
-    add(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change a setting of the preset, such as disentanglement.steps=3000; may be repeated",
-    )
+    add_overrides(parser)
     add("--run", type=Path, metavar="FOLDER", help="the run's folder (default: runs/PRESET)")
     add(
         "--seed",

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cli.terminal import progress_bar
+from core.cli.terminal import progress_bar, share_bar
 from core.errors import StudioError
 
 if TYPE_CHECKING:
@@ -49,23 +49,13 @@ def downloaded(choice: ClipChoice, *, quiet: bool) -> None:
 
     if available(choice):
         return
-    with progress_bar(choice.megabytes, "MB", quiet=quiet) as bar:
-
-        def show(share: float, text: str) -> None:
-            bar.set_description(text)
-            bar.update(share * choice.megabytes - bar.n)
-
+    with share_bar("MB", total=choice.megabytes, quiet=quiet) as show:
         download(choice, show)
 
 
 def scanned(collection: Collection, *, quiet: bool) -> ScanReport:
     """Look through the folder."""
-    with progress_bar(1, "of the folder", quiet=quiet) as bar:
-
-        def show(share: float, text: str) -> None:
-            bar.set_description(text)
-            bar.update(share - bar.n)
-
+    with share_bar("of the folder", quiet=quiet) as show:
         return collection.scan(show)
 
 

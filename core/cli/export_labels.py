@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from core.cli.collections import opened
-from core.cli.terminal import DONE, FAILED, UsageError, print_error, print_json, progress_bar
+from core.cli.terminal import DONE, FAILED, UsageError, print_error, print_json, share_bar
 
 SUMMARY = "write a folder's labels to a file, or its images by value"
 KINDS = ("csv", "json", "coco", "folders")  # as core.collection.exports, which loads slowly
@@ -45,12 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--link goes with --as folders.")
     if kind == "folders" and len(arguments.only or ()) != 1:
         raise UsageError("--as folders needs one --only ATTRIBUTE.")
-    with opened(arguments.folder) as collection, progress_bar(1, "done", quiet=arguments.json) as bar:
-
-        def show(share: float, text: str) -> None:
-            bar.set_description(text)
-            bar.update(share - bar.n)
-
+    with opened(arguments.folder) as collection, share_bar("done", quiet=arguments.json) as show:
         report = collection.export_labels(
             arguments.out,
             kind,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import platform
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
@@ -45,3 +48,26 @@ def progress_bar(total: float, unit: str, *, quiet: bool = False) -> tqdm:
     hidden = quiet or sys.stderr is None or not sys.stderr.isatty()
     pattern = "{l_bar}{bar}| {n:.1f}/{total:.0f} " + unit + " [{elapsed}<{remaining}]"
     return tqdm(total=total, disable=hidden, file=sys.stderr, leave=False, bar_format=pattern)
+
+
+@contextmanager
+def share_bar(unit: str, *, total: float = 1, quiet: bool = False) -> Iterator[Callable[[float, str], None]]:
+    """A bar for work that tells its share of `total`, from 0 to 1, and what it does; yields what it calls."""
+    with progress_bar(total, unit, quiet=quiet) as bar:
+
+        def show(share: float, text: str) -> None:
+            bar.set_description(text)
+            bar.update(share * total - bar.n)
+
+        yield show
+
+
+def machine() -> dict[str, Any]:
+    """What a measurement was made on, for its result."""
+    import torch
+
+    return {
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+    }

@@ -31,14 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("preset", nargs="?", metavar="PRESET", help="TOML file, or the name of one in resources/presets")
     add("--data", type=Path, required=True, metavar="FOLDER", help="images that `prepare` made, or its DATA")
-    add(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change a setting of the preset, such as synthesis.steps=3000; may be repeated",
-    )
+    add_overrides(parser)
     add(
         "--run",
         "--run-folder",  # torchrun takes --run for an option of its own, also after the program's name
@@ -63,6 +56,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     parser.epilog = EPILOG.format(prog=parser.prog)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """The option that changes a preset's settings."""
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a setting of the preset, such as synthesis.steps=3000; may be repeated",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
