@@ -10,6 +10,7 @@ from pathlib import Path
 from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import (
+    QApplication,
     QHBoxLayout,
     QMainWindow,
     QProgressBar,
@@ -220,6 +221,9 @@ class MainWindow(QMainWindow):
         self._changed(self.front)
         self._show_activity(self.front, self._activities.get(name, Activity()))
         self.front.enter()
+        focused = QApplication.focusWidget()
+        if focused is None or not self.front.isAncestorOf(focused):
+            self.front.setFocus(Qt.FocusReason.OtherFocusReason)  # else Qt marks the first tool
 
     def _bring(self, name: str, request: object) -> None:
         self.show_workspace(name)

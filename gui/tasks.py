@@ -56,3 +56,9 @@ class Tasks(QObject):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def told_to_end() -> bool:
+    """Whether a CancelledError is for the present task, not only from a job that was dropped."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -55,7 +55,8 @@ def _template() -> Template:
 
 def style_sheet(tokens: Tokens) -> str:
     """The whole style sheet for these colours."""
-    return _template().substitute({field.name: getattr(tokens, field.name) for field in fields(tokens)})
+    colours = {field.name: getattr(tokens, field.name) for field in fields(tokens)}
+    return _template().substitute(colours, style=(resources() / "style").as_posix())
 
 
 def palette(tokens: Tokens) -> QPalette:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from core.annotate.precision import estimates
 from gui.curator.label_tab import heading
 from gui.curator.learner import Learner
 from gui.curator.state import CuratorState
+from gui.widgets.labels import muted_label
 
 
 class LearnTab(QWidget):
@@ -21,14 +22,14 @@ class LearnTab(QWidget):
     def __init__(self, state: CuratorState, learner: Learner, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._state, self._learner = state, learner
-        self.status = self._words()
+        self.status = muted_label()
         self.review = QPushButton("Look at the proposals")
         self.review.setToolTip("Show the images for which it proposes another label")
         self.review.clicked.connect(self.review_wanted)
         self.apply = QPushButton("Take over those shown")
         self.apply.setToolTip("Label the images in the grid as proposed: one step to undo")
         self.apply.clicked.connect(self.apply_wanted)
-        self.precision = self._words()
+        self.precision = muted_label()
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 12, 14, 14)
         column.setSpacing(9)
@@ -42,13 +43,6 @@ class LearnTab(QWidget):
         for signal in (state.labels_changed, state.learned_changed, state.shown_changed):
             signal.connect(self._changed)
         learner.changed.connect(self._changed)
-
-    @staticmethod
-    def _words() -> QLabel:
-        label = QLabel()
-        label.setWordWrap(True)
-        label.setProperty("role", "muted")
-        return label
 
     def _changed(self, *_: object) -> None:
         if self.isVisible():

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QLabel, QPlainTextEdit, QVBoxLayout, QWidget
 
 from gui.curator.start import ModelBox
 from gui.curator.state import CuratorState
+from gui.widgets.labels import muted_label
 
 DELAY = 250  # ms after the last key
 
@@ -21,12 +22,8 @@ class PromptsTab(QWidget):
         super().__init__(parent)
         self._state = state
         self.models = ModelBox()
-        self.domain = QLabel()
-        self.domain.setProperty("role", "muted")
-        self.domain.setWordWrap(True)
-        about = QLabel("One prompt a line: sentences that describe an image with that value.")
-        about.setProperty("role", "muted")
-        about.setWordWrap(True)
+        self.domain = muted_label()
+        about = muted_label("One prompt a line: sentences that describe an image with that value.")
         self.texts: list[QPlainTextEdit] = []
         self._inner = QVBoxLayout()
         self._inner.setSpacing(5)

@@ -10,6 +10,7 @@ from core.annotate.quality import Disagreement, balance, confusion
 from core.collection.journal import images_in_words
 from gui.curator.label_tab import heading
 from gui.curator.state import CuratorState
+from gui.widgets.labels import muted_label
 
 
 class QualityTab(QWidget):
@@ -23,7 +24,7 @@ class QualityTab(QWidget):
         super().__init__(parent)
         self._state = state
         self._found: np.ndarray = np.zeros(0, np.int64)
-        self.progress, self.agreement, self.conflicts, self.duplicates = (self._words() for _ in range(4))
+        self.progress, self.agreement, self.conflicts, self.duplicates = (muted_label() for _ in range(4))
         self.table = QGridLayout()
         self.table.setHorizontalSpacing(6)
         self.table.setVerticalSpacing(4)
@@ -52,13 +53,6 @@ class QualityTab(QWidget):
         for signal in (state.labels_changed, state.preview_changed, state.scores_changed):
             signal.connect(self._changed)
         state.attribute_changed.connect(self._forget)
-
-    @staticmethod
-    def _words() -> QLabel:
-        label = QLabel()
-        label.setWordWrap(True)
-        label.setProperty("role", "muted")
-        return label
 
     def _forget(self) -> None:
         self.duplicates.setText("")

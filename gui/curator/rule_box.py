@@ -7,7 +7,6 @@ from PySide6.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
-    QLabel,
     QPushButton,
     QSpinBox,
     QVBoxLayout,
@@ -16,6 +15,7 @@ from PySide6.QtWidgets import (
 
 from core.annotate import BalancedTopK, Margin, Rule, Threshold, TopK, default_k
 from gui.curator.state import CuratorState
+from gui.widgets.labels import muted_label
 
 RULES = (
     ("topk", "Best of each value (top K)"),
@@ -55,9 +55,7 @@ class RuleBox(QWidget):
         self.margin.setValue(MARGIN)
         self.margin.setAccessibleName("Margin")
         self.margin.valueChanged.connect(lambda _: self._chosen())
-        self.words = QLabel()
-        self.words.setWordWrap(True)
-        self.words.setProperty("role", "muted")
+        self.words = muted_label()
         self.apply = QPushButton("Apply the rule")
         self.apply.setProperty("primary", True)
         self.apply.clicked.connect(self.apply_wanted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,41 +20,35 @@ from core.annotate import Rule, flow
 from core.annotate.probe import Probe, Proposals
 from core.annotate.quality import Disagreement, disagreements
 from core.attributes import AttributeSet
-from core.collection import SOURCES, Change, Collection, ImageTable, LabelTable
+from core.collection import SOURCES, Change, Collection, LabelTable
 from core.collection.edits import SetPrompts
 from core.collection.imports import ImportPreview
 from core.errors import StudioError
 from core.worker import JobContext, Worker
 from gui.curator import ordering
 from gui.curator.annotator import BATCH, Annotator, foresee
-from gui.curator.ordering import Arrangement, Known
+from gui.curator.jobs import (
+    ATTRIBUTE_SETTING,
+    MODEL_SETTING,
+    Work,
+    embed_part,
+    fetch,
+    in_words,
+    is_available,
+    kept_choice,
+    open_collection,
+    read_known,
+)
+from gui.curator.ordering import Arrangement
 from gui.curator.state import CuratorState
 from gui.curator.thumbnails import Thumbnails
-from gui.tasks import Tasks
+from gui.tasks import Tasks, told_to_end
 from gui.workspace import Activity
 
 if TYPE_CHECKING:
     from core.clip import ClipChoice
 
-MODEL_SETTING = "clip"
-ATTRIBUTE_SETTING = "attribute"
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Work:
-    """Long work for the bar over the grid: `state` is "", "running" or "stopped"."""
-
-    state: str = ""
-    text: str = ""
-    fraction: float | None = None
-
-
-def in_words(seconds: float) -> str:
-    """“40 s”, “3 min”, “2 h”."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600, 1)} h"
 
 
 class CuratorSession(Tasks):
@@ -125,11 +119,11 @@ class CuratorSession(Tasks):
         """Open a folder; `attributes` are for one without a collection. True if its grid is shown."""
         await self.close_collection()
         self._stop = False
-        collection = await self.desk(lambda: _open(folder, attributes))
+        collection = await self.desk(lambda: open_collection(folder, attributes))
         try:
             if not len(collection.images()):
                 await self._scan(collection)
-            known = await self.desk(lambda: _known(collection, ""))
+            known = await self.desk(lambda: read_known(collection, ""))
             if not len(known.images):
                 if self._stop:
                     collection.close()
@@ -144,9 +138,9 @@ class CuratorSession(Tasks):
             self._tell_work(Work())
             raise
         if choice is None:
-            choice = await self.desk(lambda: _choice(collection))
+            choice = await self.desk(lambda: kept_choice(collection))
         else:
-            kept = str(choice.path) if choice.path is not None and not choice.shipped else choice.key
+            kept = choice.reference
             await self.desk(lambda: collection.keep_setting(MODEL_SETTING, kept))
         name = known.labels.attribute.name
         rule = await self.desk(lambda: flow.kept_rule(collection, name))
@@ -212,8 +206,7 @@ class CuratorSession(Tasks):
         self._stop = True
         if self._annotating is not None:
             await asyncio.gather(self._annotating, return_exceptions=True)
-        kept = str(choice.path) if choice.path is not None and not choice.shipped else choice.key
-        await self.desk(lambda: collection.keep_setting(MODEL_SETTING, kept))
+        await self.desk(lambda: collection.keep_setting(MODEL_SETTING, choice.reference))
         self._state.set_scores(None, None, None)
         self.annotator = None
         self._begin(choice, rescan=False)
@@ -245,7 +238,7 @@ class CuratorSession(Tasks):
         if choice.shipped or choice.path is not None:
             return True  # where something is missing, loading says what
         self._tell_work(Work("running", f"Looking for {choice.title}"))
-        if await self.machine(lambda _: _available(choice)):
+        if await self.machine(lambda _: is_available(choice)):
             return True
         if self.ask_download is None or not await self.ask_download(choice):
             return False
@@ -254,12 +247,12 @@ class CuratorSession(Tasks):
         def tell(fraction: float, text: str) -> None:
             loop.call_soon_threadsafe(self._tell_work, Work("running", text, fraction))
 
-        return await self.machine(lambda _: _download(choice, tell, lambda: self._stop))
+        return await self.machine(lambda _: fetch(choice, tell, lambda: self._stop))
 
     async def _look_again(self, collection: Collection) -> None:
         changed = await self._scan(collection)
         self._thumbnails.forget(changed)
-        known = await self.desk(lambda: _known(collection, self._state.attribute_name))
+        known = await self.desk(lambda: read_known(collection, self._state.attribute_name))
         old = self._state.known
         if old is None or known.images is not old.images:
             self._state.set_known(known)
@@ -270,7 +263,7 @@ class CuratorSession(Tasks):
         shown = time.perf_counter()
         while done < total and not self._stop:
             part = missing[done : done + BATCH]
-            await self.machine(partial(_embed_part, annotator, part))
+            await self.machine(partial(embed_part, annotator, part))
             done += len(part)
             spent = time.perf_counter() - began
             rate = done / max(spent, 1e-6)
@@ -319,7 +312,7 @@ class CuratorSession(Tasks):
             try:
                 made = await self.machine(job, lane="score")
             except asyncio.CancelledError:
-                if _told_to_end():
+                if told_to_end():
                     raise
                 return  # newer scores are on their way
             if made is None or annotator is not self.annotator or state.known is None:
@@ -343,7 +336,7 @@ class CuratorSession(Tasks):
         try:
             assignment, found = await self.machine(lambda _: foresee(rule, scores, known.labels), lane="rule")
         except asyncio.CancelledError:
-            if _told_to_end():
+            if told_to_end():
                 raise
             return
         finally:
@@ -396,7 +389,7 @@ class CuratorSession(Tasks):
             try:
                 shown = await self._on(self._desk, lambda _: ordering.arrange(known, wanted), lane="arrange")
             except asyncio.CancelledError:
-                if _told_to_end():
+                if told_to_end():
                     raise
                 return
             if state.known is not None and state.known.images is known.images and wanted == state.arrangement:
@@ -409,7 +402,9 @@ class CuratorSession(Tasks):
         collection = self._state.collection
         if collection is None:
             return
-        known, rule = await self.desk(lambda: (_known(collection, name), flow.kept_rule(collection, name)))
+        known, rule = await self.desk(
+            lambda: (read_known(collection, name), flow.kept_rule(collection, name))
+        )
         if self._state.collection is not collection:
             return
         self._state.rule = rule
@@ -496,7 +491,7 @@ class CuratorSession(Tasks):
         if collection is None:
             return
         await self.desk(lambda: collection.edit_attributes(SetPrompts(name, value, prompts)))
-        known = await self.desk(lambda: _known(collection, name))
+        known = await self.desk(lambda: read_known(collection, name))
         draft = self._state.draft
         self._state.set_known(replace(known, **self._scored()))
         if draft is not None and draft != known.labels.attribute:
@@ -570,59 +565,8 @@ class CuratorSession(Tasks):
         collection = self._state.collection
         if collection is None:
             return
-        known = await self.desk(lambda: _known(collection, self._state.attribute_name))
+        known = await self.desk(lambda: read_known(collection, self._state.attribute_name))
         self._state.set_known(known)
         await self._find_titles()
         await self.arrange()
         await self.score()
-
-
-def _embed_part(annotator: Annotator, ids: np.ndarray, context: JobContext) -> int:
-    return annotator.embed(ids, context.cancelled)
-
-
-def _available(choice: ClipChoice) -> bool:
-    from core.clip import available
-
-    return available(choice)
-
-
-def _download(choice: ClipChoice, tell: Callable[[float, str], None], cancelled: Callable[[], bool]) -> bool:
-    from core.clip.hub import download
-
-    return download(choice, tell, cancelled) is not None
-
-
-def _open(folder: Path, attributes: AttributeSet | None) -> Collection:
-    if Collection.exists(folder) or attributes is None:
-        return Collection.open(folder)
-    return Collection.create(folder, attributes)
-
-
-def _known(collection: Collection, name: str) -> Known:
-    """Images and labels that belong together; of the first attribute if there is none of that name."""
-    names = [attribute.name for attribute in collection.attributes]
-    if not name:
-        name = collection.setting(ATTRIBUTE_SETTING, "") or ""
-    chosen = name if name in names else names[0]
-    while True:
-        images: ImageTable = collection.images()
-        labels = collection.labels(chosen)
-        if len(labels) == len(images) and images is collection.images():
-            return Known(images, labels)
-
-
-def _choice(collection: Collection) -> ClipChoice:
-    from core.clip import choices, find_choice
-
-    kept = collection.setting(MODEL_SETTING)
-    try:
-        return find_choice(kept) if kept else choices()[0]
-    except StudioError:  # a file that is gone
-        return choices()[0]
-
-
-def _told_to_end() -> bool:
-    """Whether a CancelledError is for this task, not only from a job that was dropped."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

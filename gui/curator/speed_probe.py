@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from core.attributes import load_attribute_set
 from core.collection import Collection
 from core.collection.synthetic import synthetic_collection
 from core.errors import StudioError
+from core.memory import peak_bytes
 from core.paths import resources
 from gui import app
 from gui.curator.annotator import foresee
@@ -87,7 +87,7 @@ class _Probe:
         await self._give_scores()
         result |= await self._scroll(seconds)
         result |= await self._keys()
-        result["memory_mb"] = peak_memory()
+        result["memory_mb"] = peak_bytes() / 1e6
         return {name: round(number, 1) for name, number in result.items()}
 
     def _all_pictures(self) -> bool:
@@ -157,16 +157,6 @@ class _Probe:
             await asyncio.sleep(0.01)
         await _until(lambda: view.session.up_to_date)
         return {"key_p50": float(np.percentile(times, 50)), "key_p95": float(np.percentile(times, 95))}
-
-
-def peak_memory() -> float:
-    """The most memory this process has had, in MB; 0 where the system doesn't tell."""
-    if sys.platform == "win32":
-        return 0.0
-    import resource
-
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 async def _until(true) -> None:

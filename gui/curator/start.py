@@ -8,21 +8,22 @@ from pathlib import Path
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QFrame, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from core.annotate.sets import shipped_sets
 from core.attributes import AttributeSet, load_attribute_set
 from core.clip.choices import ClipChoice, choices
 from core.errors import StudioError
-from core.paths import resources
 from gui.theme import Theme
 from gui.widgets import icons
+from gui.widgets.labels import muted_label, restyle
+from gui.widgets.recent_list import RecentList
 
-SHOWN = 4
 OTHER = "other"
 
 
 def attribute_sets() -> list[tuple[str, Path]]:
     """Titles and files of the sets that are shipped, faces first; a file that is broken is left out."""
     found = []
-    for path in sorted((resources() / "attributes").glob("*.toml")):
+    for path in shipped_sets().values():
         try:
             found.append((load_attribute_set(path).title, path))
         except StudioError:
@@ -94,7 +95,7 @@ class StartPage(QWidget):
         self._theme = theme
         self._card = QFrame()
         self._card.setObjectName("dropCard")
-        self._card.setMinimumWidth(min(460, 460))
+        self._card.setMinimumWidth(460)
         self._picture = QLabel()
         self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.sentence = QLabel("Drop a folder of images here to label them.")
@@ -111,9 +112,7 @@ class StartPage(QWidget):
         self._set = 0
         self.sets.activated.connect(self._set_activated)
         self.models = ModelBox()
-        self.about = QLabel()
-        self.about.setProperty("role", "muted")
-        self.about.setWordWrap(True)
+        self.about = muted_label()
         self.models.model_chosen.connect(lambda _: self._show_about())
         form = QFormLayout()
         form.setHorizontalSpacing(12)
@@ -124,11 +123,8 @@ class StartPage(QWidget):
         self.button.setProperty("primary", True)
         self.button.setToolTip("Choose a folder of images (Ctrl+O)")
         self.button.clicked.connect(self.folder_wanted)
-        self._recent_title = QLabel("Recent")
-        self._recent_title.setProperty("role", "muted")
-        self._recent_title.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._recent = QVBoxLayout()
-        self._recent.setSpacing(2)
+        self._recent = RecentList()
+        self._recent.wanted.connect(self.recent_wanted)
         inner = QVBoxLayout(self._card)
         inner.setContentsMargins(44, 32, 44, 32)
         inner.setSpacing(14)
@@ -136,8 +132,7 @@ class StartPage(QWidget):
         inner.addWidget(self.sentence)
         inner.addLayout(form)
         inner.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
-        inner.addWidget(self._recent_title)
-        inner.addLayout(self._recent)
+        inner.addWidget(self._recent)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(16, 16, 16, 16)
         outer.addWidget(self._card, 0, Qt.AlignmentFlag.AlignCenter)
@@ -169,25 +164,12 @@ class StartPage(QWidget):
 
     def set_recent(self, folders: Iterable[Path]) -> None:
         """Offer these folders, at most four."""
-        while (item := self._recent.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
-        shown = list(folders)[:SHOWN]
-        for folder in shown:
-            link = QPushButton()
-            link.setText(link.fontMetrics().elidedText(folder.name, Qt.TextElideMode.ElideMiddle, 320))
-            link.setProperty("flat", True)
-            link.setToolTip(str(folder))
-            link.setAccessibleName(f"Open {folder.name}")
-            link.clicked.connect(lambda _=False, folder=folder: self.recent_wanted.emit(folder))
-            self._recent.addWidget(link, 0, Qt.AlignmentFlag.AlignHCenter)
-        self._recent_title.setVisible(bool(shown))
+        self._recent.show_paths(folders)
 
     def set_hot(self, hot: bool) -> None:
         """Show that a folder can be let go here."""
         self._card.setProperty("hot", hot)
-        self._card.style().unpolish(self._card)
-        self._card.style().polish(self._card)
+        restyle(self._card)
 
     def set_working(self, working: bool) -> None:
         """Whether a folder is being read: nothing else can be chosen meanwhile."""

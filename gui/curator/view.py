@@ -273,6 +273,8 @@ class CuratorView(Workspace):
                 recent = [str(folder), *(r for r in self.settings.get("curator/recent") if r != str(folder))]
                 self.settings.set("curator/recent", recent[:8])
                 self.show_recent()
+                if self.isVisible():
+                    self.enter()
         finally:
             start.set_working(False)
 

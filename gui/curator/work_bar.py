@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QWidget
 
-from gui.curator.session import Work
+from gui.curator.jobs import Work
 from gui.widgets.elided_label import ElidedLabel
 
 

@@ -12,6 +12,7 @@ from core.recipe import Swap
 from gui.theme import Theme
 from gui.widgets import icons
 from gui.widgets.elided_label import ElidedLabel
+from gui.widgets.labels import restyle
 from gui.widgets.strength_slider import LARGEST, StrengthSlider
 from gui.widgets.value_choice import ValueChoice
 
@@ -112,8 +113,7 @@ class AttributeRow(QFrame):
             self._show_strength(round(swap.strength * 100))
         if self.property("changed") != changed:
             self.setProperty("changed", changed)
-            self.style().unpolish(self)
-            self.style().polish(self)
+            restyle(self)
 
     def _has_focus_below(self) -> bool:
         return self.slider.hasFocus() or self.number.hasFocus() or self.reset.hasFocus()

@@ -20,7 +20,7 @@ from core.worker import JobContext, Worker
 from gui.editor import edits
 from gui.editor.layers import Picture
 from gui.editor.state import EditorState
-from gui.tasks import Tasks
+from gui.tasks import Tasks, told_to_end
 from gui.workspace import Activity
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Session(Tasks):
                 _opening(path, SCREEN), lane="open", text=f"Opening {path.name}…"
             )
         except asyncio.CancelledError:
-            if _told_to_end():
+            if told_to_end():
                 raise
             return False  # a later photo took this one's place
         except Exception as error:
@@ -217,7 +217,7 @@ class Session(Tasks):
         try:
             _, picture = await self._run(_opening(path, DETAIL), lane="detail", text="Sharpening…")
         except asyncio.CancelledError:
-            if _told_to_end():
+            if told_to_end():
                 raise
             return
         if photo == self._photo_shown:
@@ -261,7 +261,7 @@ class Session(Tasks):
                 patches = await self._run(_rendering(number, recipe, screen), lane="render", text=text)
                 self.refined |= needed
             except asyncio.CancelledError:
-                if _told_to_end():
+                if told_to_end():
                     raise
                 continue  # another photo was on its way: see whether there is still something to show
             except Exception:
@@ -338,9 +338,3 @@ def _rendering(
     """The job that renders a recipe."""
     request = RenderRequest(number, recipe, screen)
     return lambda context, engine: engine.render(request, context.cancelled, context.progress).patches
-
-
-def _told_to_end() -> bool:
-    """Whether a CancelledError is for this task, not only from a job that was dropped."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QPlainTextEdit,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -18,6 +17,7 @@ from PySide6.QtWidgets import (
 from core.jobs import JobError
 from gui.theme import Theme
 from gui.widgets import icons
+from gui.widgets.labels import message_label
 
 
 class FailureBanner(QFrame):
@@ -30,7 +30,7 @@ class FailureBanner(QFrame):
         self.setObjectName("failureBanner")
         self._theme = theme
         self._icon = QLabel()
-        self.sentence, self.hint = _label("message"), _label("hint")
+        self.sentence, self.hint = message_label("message"), message_label("hint")
         self.resume = QPushButton("Resume")
         self.resume.setProperty("primary", True)
         self.resume.clicked.connect(self.resume_wanted)
@@ -76,13 +76,3 @@ class FailureBanner(QFrame):
 
     def _colour(self) -> None:
         self._icon.setPixmap(icons.pixmap("error", self._theme.tokens.danger, 20, self.devicePixelRatioF()))
-
-
-def _label(role: str) -> QLabel:
-    made = QLabel()
-    made.setProperty("role", role)
-    made.setTextFormat(Qt.TextFormat.PlainText)
-    made.setWordWrap(True)
-    made.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return made

@@ -20,6 +20,7 @@ from gui.trainer import words
 from gui.trainer.curve_book import CurveBook, Line
 from gui.trainer.plots import Plot, Shown, colour_of
 from gui.widgets.flow_layout import FlowLayout
+from gui.widgets.labels import muted_label
 
 LOSSES, SCORES = "losses:", "scores:"
 TITLES = {"accuracy": "Accuracy of the attributes", "leakage": "Leakage of the attributes"}
@@ -57,9 +58,7 @@ class CurvesTab(QWidget):
         self._empty = QLabel("The curves begin with the first steps.")
         self._empty.setProperty("role", "muted")
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._hint = QLabel()
-        self._hint.setProperty("role", "muted")
-        self._hint.setWordWrap(True)
+        self._hint = muted_label()
         row = QHBoxLayout()
         row.addWidget(self.what)
         row.addStretch(1)

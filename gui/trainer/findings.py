@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWi
 from core.jobs import Finding
 from gui.theme import Theme
 from gui.widgets import icons
+from gui.widgets.labels import muted_label
 
 ORDER = ("error", "warning", "note", "fine")
 ICONS = {"error": "error", "warning": "error", "note": "info", "fine": "check"}
@@ -33,10 +34,7 @@ class Findings(QWidget):
         """One line in place of findings."""
         self._found = ()
         self._clear()
-        line = QLabel(text)
-        line.setProperty("role", "muted")
-        line.setWordWrap(True)
-        self._column.insertWidget(0, line)
+        self._column.insertWidget(0, muted_label(text))
 
     def show_findings(self, found: Sequence[Finding]) -> None:
         """Show these."""

@@ -35,6 +35,7 @@ from gui.trainer.findings import Findings
 from gui.trainer.label_tree import LabelTree
 from gui.widgets import asking
 from gui.widgets.elided_label import ElidedLabel
+from gui.widgets.labels import muted_label
 from gui.workspace import Services
 
 KINDS = {
@@ -103,9 +104,7 @@ class NewJob(QDialog):
         self.mode.activated.connect(self._changed)
         self.preset = QComboBox()
         self.preset.activated.connect(self._preset_changed)
-        self.about = QLabel()
-        self.about.setProperty("role", "muted")
-        self.about.setWordWrap(True)
+        self.about = muted_label()
         self.size_box = QComboBox()
         self.size_box.activated.connect(self._changed)
         self.device = QComboBox()

@@ -15,6 +15,7 @@ from gui.trainer.result_tab import ResultTab, folder_name
 from gui.trainer.samples_tab import SamplesTab
 from gui.trainer.state import TrainerState
 from gui.widgets.elided_label import ElidedLabel
+from gui.widgets.labels import muted_label, restyle
 
 FACTS = ("Stage", "Step", "Images a second", "Time left", "Memory")
 
@@ -39,9 +40,7 @@ class RunPage(QWidget):
         self.progress.setTextVisible(False)
         self.progress.setAccessibleName("How far the run is")
         self.banner = FailureBanner(theme)
-        self.notes = QLabel()
-        self.notes.setProperty("role", "muted")
-        self.notes.setWordWrap(True)
+        self.notes = muted_label()
         self.curves, self.samples = CurvesTab(theme), SamplesTab(theme)
         self.log, self.result = LogTab(), ResultTab()
         self.tabs = QTabWidget()
@@ -139,8 +138,7 @@ class RunPage(QWidget):
         if (self.chip.text(), self.chip.property("kind")) != (text, kind):
             self.chip.setText(text)
             self.chip.setProperty("kind", kind)
-            self.chip.style().unpolish(self.chip)
-            self.chip.style().polish(self.chip)
+            restyle(self.chip)
 
     def _forget(self) -> None:
         self.log.clear()

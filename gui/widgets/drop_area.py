@@ -11,8 +11,9 @@ from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from gui.theme import Theme
 from gui.widgets import icons
+from gui.widgets.labels import restyle
+from gui.widgets.recent_list import RecentList
 
-SHOWN = 4
 WIDTH = 380
 
 
@@ -41,11 +42,8 @@ class DropArea(QWidget):
         self.button.setProperty("primary", True)
         self.button.setToolTip("Choose a photo from your disk (Ctrl+O)")
         self.button.clicked.connect(self.open_wanted)
-        self._recent_title = QLabel("Recent")
-        self._recent_title.setProperty("role", "muted")
-        self._recent_title.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._recent = QVBoxLayout()
-        self._recent.setSpacing(2)
+        self._recent = RecentList()
+        self._recent.wanted.connect(self.recent_wanted)
         inner = QVBoxLayout(self._card)
         inner.setContentsMargins(44, 36, 44, 36)
         inner.setSpacing(16)
@@ -53,8 +51,7 @@ class DropArea(QWidget):
         inner.addWidget(self.sentence)
         inner.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
         inner.addSpacing(4)
-        inner.addWidget(self._recent_title)
-        inner.addLayout(self._recent)
+        inner.addWidget(self._recent)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(16, 16, 16, 16)
         outer.addWidget(self._card, 0, Qt.AlignmentFlag.AlignCenter)
@@ -64,19 +61,7 @@ class DropArea(QWidget):
 
     def set_recent(self, paths: Iterable[Path]) -> None:
         """Offer these photos, at most four."""
-        while (item := self._recent.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.deleteLater()
-        shown = list(paths)[:SHOWN]
-        for path in shown:
-            link = QPushButton()
-            link.setText(link.fontMetrics().elidedText(path.name, Qt.TextElideMode.ElideMiddle, 320))
-            link.setProperty("flat", True)
-            link.setToolTip(str(path))
-            link.setAccessibleName(f"Open {path.name}")
-            link.clicked.connect(lambda _=False, path=path: self.recent_wanted.emit(path))
-            self._recent.addWidget(link, 0, Qt.AlignmentFlag.AlignHCenter)
-        self._recent_title.setVisible(bool(shown))
+        self._recent.show_paths(paths)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Wrap the sentence: Qt does not, in a card that is only as large as it must be."""
@@ -87,8 +72,7 @@ class DropArea(QWidget):
     def set_hot(self, hot: bool) -> None:
         """Show that a photo can be let go here."""
         self._card.setProperty("hot", hot)
-        self._card.style().unpolish(self._card)
-        self._card.style().polish(self._card)
+        restyle(self._card)
 
     def _colour(self) -> None:
         self._picture.setPixmap(icons.pixmap("photo", self._theme.tokens.muted, 56, self.devicePixelRatioF()))

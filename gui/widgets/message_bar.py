@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAccessible, QAccessibleEvent, QKeyEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from gui.theme import Theme
 from gui.widgets import icons
+from gui.widgets.labels import message_label, restyle
 
 
 class MessageBar(QFrame):
@@ -21,8 +22,8 @@ class MessageBar(QFrame):
         self._kind = "info"
         self._icon = QLabel()
         self._icon.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self._text = self._label("message")
-        self._hint = self._label("hint")
+        self._text = message_label("message")
+        self._hint = message_label("hint")
         self._close = QToolButton()
         self._close.setProperty("plain", True)
         self._close.setToolTip("Close this message (Esc)")
@@ -40,16 +41,6 @@ class MessageBar(QFrame):
         row.addWidget(self._close, 0, Qt.AlignmentFlag.AlignTop)
         theme.changed.connect(self._colour)
         self.hide()
-
-    @staticmethod
-    def _label(role: str) -> QLabel:
-        label = QLabel()
-        label.setProperty("role", role)
-        label.setTextFormat(Qt.TextFormat.PlainText)
-        label.setWordWrap(True)
-        label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        return label
 
     @property
     def message(self) -> str:
@@ -69,9 +60,7 @@ class MessageBar(QFrame):
     def _show(self, kind: str, message: str, hint: str) -> None:
         self._kind = kind
         self.setProperty("kind", kind)
-        for widget in (self, self._text):
-            widget.style().unpolish(widget)
-            widget.style().polish(widget)
+        restyle(self, self._text)
         self._text.setText(message)
         self._hint.setText(hint)
         self._hint.setVisible(bool(hint))

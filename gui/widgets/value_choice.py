@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from gui.widgets.elided_label import ElidedButton
 from gui.widgets.flow_layout import FlowLayout
+from gui.widgets.labels import restyle
 
 MOST_CHIPS = 8
 STEPS = {Qt.Key.Key_Left: -1, Qt.Key.Key_Up: -1, Qt.Key.Key_Right: 1, Qt.Key.Key_Down: 1}
@@ -91,8 +92,7 @@ class ValueChoice(QWidget):
             chip.setToolTip(tips.get(own, self._titles[own]))
             if chip.property("detected") != (own == name):
                 chip.setProperty("detected", own == name)
-                chip.style().unpolish(chip)
-                chip.style().polish(chip)
+                restyle(chip)
 
     def tab_widgets(self) -> list[QWidget]:
         """What the Tab key visits, in order."""
