@@ -11,7 +11,7 @@ from open_clip.loss import SigLipLoss
 
 from core.clip.captions import caption, choose_facts, told_row
 from core.clip.facts import FACTS, INDEX, celeba_facts, fits, utkface_facts
-from core.clip.teach import LabelledSigLipLoss
+from core.clip.teach import LabelledSigLipLoss, balance
 from core.clip.wordings import WORDINGS, held_out_wordings
 
 
@@ -109,8 +109,16 @@ def test_the_loss_is_open_clips_where_every_caption_is_one_images() -> None:
     images, texts = (torch.nn.functional.normalize(torch.randn(6, 8), dim=-1) for _ in range(2))
     scale, bias = torch.tensor(7.0), torch.tensor(-2.0)
     loss = LabelledSigLipLoss()
-    loss.targets = 2 * torch.eye(6) - 1
-    torch.testing.assert_close(loss(images, texts, scale, bias), SigLipLoss()(images, texts, scale, bias))
+    loss.targets, loss.weights = 2 * torch.eye(6) - 1, torch.ones(6)
+    # open_clip's is a sum over the captions, ours a mean
+    theirs = SigLipLoss()(images, texts, scale, bias)
+    torch.testing.assert_close(6 * loss(images, texts, scale, bias), theirs)
+
+
+def test_rare_captions_count_as_much_as_common_ones() -> None:
+    rare, common = balance(torch.tensor([0.02, 0.5]))
+    # weight times the deviation of the label is the same
+    assert rare * math.sqrt(0.02 * 0.98) == pytest.approx(float(common) * 0.5)
 
 
 def test_what_a_source_does_not_say_has_no_gradient() -> None:
@@ -119,6 +127,7 @@ def test_what_a_source_does_not_say_has_no_gradient() -> None:
     texts = torch.randn(3, 8)
     loss = LabelledSigLipLoss()
     loss.targets = torch.tensor([[1, -1, 0], [0, 0, 0], [1, 1, 1], [-1, 0, 0]])
+    loss.weights = torch.ones(3)
     loss(images, texts, torch.tensor(5.0), torch.tensor(0.0)).backward()
     assert images.grad is not None
     assert (images.grad[1] == 0).all() and (images.grad[[0, 2, 3]].abs().sum(1) > 0).all()

@@ -31,8 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shared", type=Path, required=True, metavar="FOLDER", help="the folder they came from, for labels"
     )
     train.add_argument("--run", type=Path, default=Path("runs/annotator"), metavar="FOLDER")
-    train.add_argument("--steps", type=int, metavar="N", help="steps in all (default: as shipped)")
+    train.add_argument("--fact-steps", type=int, metavar="N", help="of images alone (default: as shipped)")
+    train.add_argument("--caption-steps", type=int, metavar="N", help="of images with captions, after those")
     train.add_argument("--images", type=int, metavar="N", help="images in a step")
+    train.add_argument("--begin", type=Path, metavar="FOLDER", help="a model to begin with, of the same kind")
     measure = parts.add_parser("measure", help="the table of docs/annotator.md")
     measure.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     measure.add_argument("--model", default="faces", help="key, file or folder (default: the shipped one)")
@@ -52,9 +54,10 @@ def _train(arguments: argparse.Namespace) -> int:
     from core.clip.teach import Teaching, teach
     from core.training.dataset import Dataset
 
-    given = {n: getattr(arguments, n) for n in ("steps", "images") if getattr(arguments, n) is not None}
-    if any(value < 1 for value in given.values()):
-        raise UsageError("--steps and --images are 1 or more.")
+    names = ("fact_steps", "caption_steps", "images")
+    given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
+    if any(value < (n == "images") for n, value in given.items()):
+        raise UsageError("The steps are 0 or more, --images is 1 or more.")
     settings = msgspec.structs.replace(Teaching(), **given)
     (arguments.run / "control").mkdir(parents=True, exist_ok=True)
     with (
@@ -63,10 +66,11 @@ def _train(arguments: argparse.Namespace) -> int:
     ):
 
         def show(step: int, total: int, numbers: dict[str, float]) -> None:
-            bar.set_description(f"loss {numbers['loss']:.3f}", refresh=False)
+            losses = " ".join(f"{name} {value:.3f}" for name, value in numbers.items())
+            bar.set_description(losses, refresh=False)
             bar.update(step - bar.n)
 
-        model = teach(Dataset.open(arguments.data), arguments.shared, arguments.run, settings, show)
+        model = teach(Dataset.open(arguments.data), arguments.shared, arguments.run, settings, show, arguments.begin)
     if model is None:
         print_error("stopped. The same command goes on.")
         return INTERRUPTED

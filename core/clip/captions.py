@@ -58,14 +58,14 @@ WEIGHT_NOT = {
 OTHER_NOT = 0.06
 
 
-def choose_facts(known: dict[str, bool], rng: random.Random) -> dict[str, bool]:
-    """One to four of an image's known facts, in the order to be told; empty if nothing is known."""
-    names = [n for n in known if _weight(n, known[n]) > 0]
-    count = min(len(names), rng.choices((1, 2, 3, 4), (0.5, 0.28, 0.14, 0.08))[0])
+def choose_facts(known: dict[str, bool], rng: random.Random, first: str | None = None) -> dict[str, bool]:
+    """One to four of an image's known facts, `first` before all, in the order to be told; empty if none is."""
+    names = [n for n in known if weight_of(n, known[n]) > 0]
+    count = min(len(names), rng.choices((1, 2, 3, 4), (0.55, 0.27, 0.12, 0.06))[0])
     chosen: dict[str, bool] = {}
     while len(chosen) < count and names:
-        weights = [_weight(n, known[n]) for n in names]
-        name = rng.choices(names, weights)[0]
+        weights = [weight_of(n, known[n]) for n in names]
+        name = first if first in names else rng.choices(names, weights)[0]
         names.remove(name)
         # one age is enough: “an adult of middle age” says no more
         if name in AGES:
@@ -74,7 +74,8 @@ def choose_facts(known: dict[str, bool], rng: random.Random) -> dict[str, bool]:
     return chosen
 
 
-def _weight(name: str, true: bool) -> float:
+def weight_of(name: str, true: bool) -> float:
+    """How likely it is told that a fact is true, or false, relative to others; 0: never."""
     return WEIGHT.get(name, 1.0) if true else WEIGHT_NOT.get(name, OTHER_NOT)
 
 

@@ -3,8 +3,10 @@
 A batch is on disk before it counts as done, so that a process that is killed loses at most the batch at hand,
 and the next one goes on with what is missing. The child's folder is `embedding` in the collection's home:
 
-    job.json        the collection, the model, the device      events.jsonl   what happened, a JSON object a
-    line control/stop    asks it to stop                             output.txt     what it printed
+    job.json        the collection, the model, the device
+    events.jsonl    what happened, a JSON object a line
+    control/stop    asks it to stop
+    output.txt      what it printed
 """
 
 from __future__ import annotations
@@ -189,6 +191,13 @@ class EmbedJob:
         folder = collection.home / FOLDER
         return cls(folder) if (folder / "job.json").is_file() else None
 
+    @property
+    def model(self) -> str:
+        """The model that it embeds with, as `ClipChoice.reference` names it; empty if that can't be read."""
+        with suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode((self.folder / "job.json").read_bytes(), type=EmbedSpec).model
+        return ""
+
     def poll(self) -> EmbedStatus:
         """How far it is. Cheap: reads what was added to a file."""
         if self._child is not None:
@@ -203,7 +212,8 @@ class EmbedJob:
                 state="lost",
                 images_per_second=0.0,
                 seconds_left=None,
-                error="The process that embedded the images has ended unexpectedly.",
+                error="The process that embeds the images was ended from outside: by the system for want of "
+                "memory, or by hand.",
             )
         return self._status
 
@@ -211,6 +221,10 @@ class EmbedJob:
         """Ask it to stop after the batch at hand."""
         with suppress(OSError):
             (self.folder / "control" / "stop").touch()
+
+    def kill(self) -> None:
+        """End it at once. What it told as done is on disk."""
+        process.kill(self.folder)
 
     def _take(self, kind: str, when: float, numbers: dict[str, Any]) -> None:
         old = self._status
@@ -248,6 +262,9 @@ def run_embed_job(folder: Path) -> bool:
         try:
             tell("loading")
             model = ClipModel.load(find_choice(spec.model), spec.device)
+            if stop.exists():
+                tell("cancelled")
+                return True
             with Collection.open(Path(spec.collection)) as collection:
 
                 def progress(done: int, total: int, report: EmbedReport) -> None:

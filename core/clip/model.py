@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BATCH = 64
 # JPEGs are decoded at no less than so many times the resolution the model sees: below, embeddings change.
-OVERSAMPLING = 2
+OVERSAMPLING = 3
 # Faces are found in processes from so many photos on: a process takes seconds to start.
 MANY = 200
 
