@@ -1,6 +1,7 @@
-"""The child process of a run: start it apart from this one, see whether it lives, end it.
+"""The child process of long work with a folder of its own: start it apart from this one, see whether it
+lives, end it. Training a run is such work, and embedding a collection.
 
-A run's process holds a lock on the run's `process.lock` for as long as it lives; the system lets go of it
+The process holds a lock on the folder's `process.lock` for as long as it lives; the system lets go of it
 whatever ends the process. So nobody needs to trust a process id: while the lock is held, the id in
 `process.json` is the holder's own, and once it isn't, nobody is asked to die.
 """
@@ -70,16 +71,16 @@ def held(path: Path, wait: float = 5.0) -> Iterator[bool]:
 
 @contextmanager
 def being_the_process(folder: Path) -> Iterator[None]:
-    """Be the process of a run while the block lasts; StudioError if it has one already."""
+    """Be the process of `folder` while the block lasts; StudioError if it has one already."""
     with held(folder / LOCK) as taken:
         if not taken:
-            raise StudioError("This run is being trained already.", "Wait until it ends.")
+            raise StudioError("Another process is at this work already.", "Wait until it ends.")
         _write_record(folder, Process(os.getpid(), time.time(), True))
         yield
 
 
 def alive(folder: Path) -> bool:
-    """Whether the run has a process: one that holds the lock, or one that was started a moment ago."""
+    """Whether `folder` has a process: one that holds the lock, or one that was started a moment ago."""
     if _locked(folder / LOCK):
         return True
     record = _read_record(folder)
@@ -89,15 +90,15 @@ def alive(folder: Path) -> bool:
 
 
 def started(folder: Path) -> float:
-    """When the run's last process was started (seconds since 1970), 0 if it never had one."""
+    """When the last process of `folder` was started (seconds since 1970), 0 if it never had one."""
     record = _read_record(folder)
     return 0.0 if record is None else record.started
 
 
 def start(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
-    """Start a run's process apart from this one: it goes on when this one is closed or killed.
+    """Start the process of `folder` apart from this one: it goes on when this one is closed or killed.
 
-    What it prints goes to `output.txt` of the run. The caller should `poll()` the result now and then.
+    What it prints goes to `output.txt` there. The caller should `poll()` the result now and then.
     """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
     # a frozen program would else believe that it is a part of this one
@@ -117,9 +118,7 @@ def start(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
                 **apart,
             )
     except OSError as error:
-        raise StudioError(
-            f"The training's process can't be started: {error}.", "Free some memory."
-        ) from error
+        raise StudioError(f"A process for this can't be started: {error}.", "Free some memory.") from error
     record = _read_record(folder)
     if record is None or not (record.own and record.pid == child.pid):
         _write_record(folder, Process(child.pid, time.time(), False))
@@ -127,7 +126,10 @@ def start(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
 
 
 def kill(folder: Path) -> bool:
-    """End a run's process at once, with all that it started; false if there is none. Waits up to 3 s."""
+    """End the process of `folder` at once, with all that it started; false if there is none.
+
+    Waits up to 3 s for its end.
+    """
     if not alive(folder):
         return False
     record = _read_record(folder)

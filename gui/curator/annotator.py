@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +14,9 @@ from core.collection import Collection, LabelTable
 if TYPE_CHECKING:
     from core.clip import ClipChoice, ClipModel
 
-BATCH = 32
-log = logging.getLogger(__name__)
-
 
 class Annotator:
-    """Embeds and scores the images of `collection` with one model."""
+    """Scores the images of `collection` with one model."""
 
     def __init__(self, collection: Collection, choice: ClipChoice) -> None:
         self.collection, self.choice = collection, choice
@@ -48,18 +43,6 @@ class Annotator:
     def missing(self) -> np.ndarray:
         """Ids of the images that have no embedding yet."""
         return self.collection.embeddings(self.model.key, self.model.dim).missing()
-
-    def embed(self, ids: np.ndarray, cancelled: Callable[[], bool]) -> int:
-        """Embed images `ids` (M,) and keep them, as `core.clip.embed` does; how many could be read."""
-        from core.clip.embed import embed_images
-
-        present = ids[self.collection.images().positions(ids) >= 0]
-        done = 0
-        for batch in embed_images(self.collection, self.model, present, cancelled):
-            done += batch.embedded
-            for name, why in batch.unreadable.items():
-                log.info("%s is not embedded: %s", name, why)
-        return done
 
     def forget_embeddings(self) -> None:
         """Read them again for the next scores: there are more."""

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from core.attributes import AttributeSet
 from core.collection import Collection, ImageTable
 from core.errors import StudioError
-from core.worker import JobContext
-from gui.curator.annotator import Annotator
 from gui.curator.ordering import Known
 
 if TYPE_CHECKING:
@@ -37,11 +33,6 @@ def in_words(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{round(seconds / 3600, 1)} h"
-
-
-def embed_part(annotator: Annotator, ids: np.ndarray, context: JobContext) -> int:
-    """Embed some images; how many could be read."""
-    return annotator.embed(ids, context.cancelled)
 
 
 def is_available(choice: ClipChoice) -> bool:

@@ -6,10 +6,8 @@ Labels have a thread of their own, so that they are on the disk at once however 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,17 +21,17 @@ from core.attributes import AttributeSet
 from core.collection import SOURCES, Change, Collection, LabelTable
 from core.collection.edits import SetPrompts
 from core.collection.imports import ImportPreview
+from core.collection.journal import images_in_words
 from core.errors import StudioError
 from core.worker import JobContext, Worker
 from gui.curator import ordering
-from gui.curator.annotator import BATCH, Annotator, foresee
+from gui.curator.annotator import Annotator, foresee
+from gui.curator.embedding import PATIENCE, follow, job_of, oddities
 from gui.curator.jobs import (
     ATTRIBUTE_SETTING,
     MODEL_SETTING,
     Work,
-    embed_part,
     fetch,
-    in_words,
     is_available,
     kept_choice,
     open_collection,
@@ -73,8 +71,10 @@ class CuratorSession(Tasks):
         self.ask_download: Callable[[ClipChoice], Awaitable[bool]] | None = None
 
     async def close(self) -> None:
-        """End everything; labels that were given are written first."""
+        """End everything; labels that were given are written first, and the process that embeds stops."""
         self._stop = True
+        if self._annotating is not None and not self._annotating.done():
+            await asyncio.wait([self._annotating], timeout=PATIENCE)
         for task in [t for t in self._tasks if t.get_name().startswith("label")]:
             await asyncio.gather(task, return_exceptions=True)
         await super().close()
@@ -226,8 +226,7 @@ class CuratorSession(Tasks):
                 self._tell_work(Work("stopped", f"{choice.title} is not on this machine."))
                 return
             self._tell_work(Work("running", f"Loading {choice.title}"))
-            missing = await self.machine(lambda _: annotator.missing())
-            await self._embed(annotator, missing)
+            await self._embed(annotator)
         except BaseException as error:
             hint = Work("stopped", "CLIP's scores are not there.")
             self._tell_work(hint if isinstance(error, Exception) else Work())
@@ -258,27 +257,32 @@ class CuratorSession(Tasks):
             self._state.set_known(known)
             await self.arrange()
 
-    async def _embed(self, annotator: Annotator, missing: np.ndarray) -> None:
-        total, began, done = len(missing), time.perf_counter(), 0
-        shown = time.perf_counter()
-        while done < total and not self._stop:
-            part = missing[done : done + BATCH]
-            await self.machine(partial(embed_part, annotator, part))
-            done += len(part)
-            spent = time.perf_counter() - began
-            rate = done / max(spent, 1e-6)
-            left = in_words((total - done) / max(rate, 1e-6))
-            text = f"CLIP looks at images: {done:,} of {total:,} · {rate:.1f} images/s · {left} left"
-            self._tell_work(Work("running", text, done / total))
-            if time.perf_counter() - shown > 15 and done < total:
+    async def _embed(self, annotator: Annotator) -> None:
+        """Have what is missing embedded by a process, and score it."""
+        collection = annotator.collection
+        missing = len(await self.machine(lambda _: annotator.missing()))
+        total = missing
+        if missing and not self._stop:
+
+            async def rescore() -> None:
                 await self.machine(lambda _: annotator.forget_embeddings())
                 await self.score()
-                shown = time.perf_counter()
-        if total:
+
+            job = await self.machine(lambda _: job_of(collection, annotator.choice))
+            try:
+                status = await follow(job, self._tell_work, lambda: self._stop, rescore)
+            except StudioError:
+                await rescore()
+                raise
             await self.machine(lambda _: annotator.forget_embeddings())
+            missing = len(await self.machine(lambda _: annotator.missing()))
+            if status.state == "finished" and (words := oddities(status)):
+                self.said.emit(words)
+                missing -= status.unreadable
         await self.score()
-        if done < total:
-            self._tell_work(Work("stopped", f"{total - done:,} images wait for CLIP.", done / total))
+        if missing > 0:
+            words = f"{images_in_words(missing)} wait{'s' if missing == 1 else ''} for CLIP."
+            self._tell_work(Work("stopped", words, 1 - missing / max(total, missing)))
         else:
             self._tell_work(Work())
 

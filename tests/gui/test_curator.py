@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import csv
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from PySide6.QtCore import QItemSelectionModel, Qt
-from PySide6.QtTest import QTest
 
 from core.annotate import TopK
-from core.clip import find_choice
-from core.collection import CLIP, NONE, PERSON, Collection
+from core.collection import CLIP, NONE, PERSON
 from core.paths import resources
 from gui.curator import exchange
 from gui.curator.ordering import Arrangement, Known, arrange
-from gui.curator.view import CuratorView
 from gui.widgets import asking
+from tests.gui.curating import curator, make_clip, make_pictures, on_disk, opened, press, scored, settled
 from tests.gui.hands import Hands
 
 COUNT = 130
@@ -30,79 +26,15 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real open_clip checkpoint of a very small configuration, with random weights."""
-    import open_clip
-    import torch
-    from safetensors.torch import save_file
-
-    folder = tmp_path_factory.mktemp("clip")
-    vision = {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16}
-    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
-    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}
-    looks = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
-    (folder / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": config, "preprocess_cfg": looks}), encoding="utf-8"
-    )
-    torch.manual_seed(0)
-    save_file(open_clip.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
-    return folder
+    return make_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Pictures that differ, some in a folder within, one with a name that isn't ASCII, one broken."""
-    rng = np.random.default_rng(0)
-    made = tmp_path / "faces"
-    (made / "more").mkdir(parents=True)
-    for i in range(COUNT):
-        pixels = np.kron(rng.integers(0, 255, (4, 4, 3)), np.ones((10, 10, 1))).astype(np.uint8)
-        name = "grün.png" if i == 0 else f"{'more/' if i % 5 == 0 else ''}image {i:03d}.png"
-        Image.fromarray(pixels).save(made / name)
+    """Pictures, and a file that is none."""
+    made = make_pictures(tmp_path / "faces", COUNT)
     (made / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
     return made
-
-
-def curator(hands: Hands) -> CuratorView:
-    view = hands.window.workspaces["curate"]
-    assert isinstance(view, CuratorView)
-    return view
-
-
-async def opened(hands: Hands, folder: Path, clip: Path) -> CuratorView:
-    """The folder in the workspace, scored."""
-    view = curator(hands)
-    hands.window.show_workspace("curate")
-    view.start_page.models.choose(find_choice(clip))
-    view.open(folder)
-    await scored(hands, view)
-    view.grid.setFocus()
-    return view
-
-
-async def scored(hands: Hands, view: CuratorView) -> None:
-    def ready() -> bool:
-        known = view.state.known
-        assert not view.messages.message, view.messages.message
-        done = known is not None and known.scores is not None and bool(known.scores.known.all())
-        return done and not view.session.work.state and view.session.up_to_date
-
-    await hands.until(ready, "for CLIP's scores")
-
-
-async def settled(hands: Hands, view: CuratorView) -> None:
-    await hands.until(lambda: view.session.up_to_date, "for the labels to be written")
-
-
-def press(view: CuratorView, *keys: Qt.Key, modifiers=Qt.KeyboardModifier.NoModifier) -> None:
-    for key in keys:
-        QTest.keyClick(view.grid, key, modifiers)
-
-
-def on_disk(folder: Path, attribute: str) -> list[tuple[int, int]]:
-    """Values and sources as another program finds them now."""
-    with Collection.open(folder) as collection:
-        labels = collection.labels(attribute)
-        return list(zip(labels.value.tolist(), labels.source.tolist(), strict=True))
 
 
 def test_from_a_folder_to_an_export(drive, folder, clip_folder, tmp_path, monkeypatch):
