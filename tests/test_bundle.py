@@ -83,6 +83,12 @@ def test_edits_a_photo(program: Path, tmp_path: Path, astronaut: Path) -> None:
     assert 1000 < len(changed) < 0.5 * before.shape[0] * before.shape[1]
 
 
+def test_edits_the_sample_that_it_carries(program: Path, tmp_path: Path) -> None:
+    sample = next(program.parent.rglob("sample-face.jpg"))
+    arguments = ("edit", sample, "--set", "glasses=glasses", "--out", tmp_path / "out.png", "--json")
+    assert json.loads(run(program, tmp_path, *arguments))["edited"] == 1
+
+
 @pytest.mark.parametrize("with_photo", [False, True])
 def test_opens_its_window(program: Path, tmp_path: Path, astronaut: Path, with_photo: bool) -> None:
     photo = [astronaut] if with_photo else []

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QWidget
 from core.errors import StudioError
 from core.images import PHOTO_SUFFIXES, SAVE_FORMATS
 from core.recipe import Recipe, load_recipe, save_recipe
+from core.samples import is_sample, sample_photo
 from gui.editor.session import Session
 from gui.editor.state import EditorState
 from gui.settings import Settings
@@ -51,9 +52,14 @@ class EditorFiles:
             return False
         if not await self._session.open(path, recipe):
             return False
-        self._settings.add_recent(path.absolute())
+        if not is_sample(path):
+            self._settings.add_recent(path.absolute())
         self._opened()
         return True
+
+    async def open_sample(self) -> bool:
+        """Open a copy of the photo that came with the program."""
+        return await self.open(sample_photo())
 
     async def may_leave(self) -> bool:
         """Ask about edits that no file has; true if they may go."""
@@ -78,7 +84,9 @@ class EditorFiles:
         source = self._state.path
         if source is None:
             return False
-        out = await asking.save_path(self._window, "Save the edited photo", proposed_name(source), SAVES)
+        out = await asking.save_path(
+            self._window, "Save the edited photo", self._beside(proposed_name(source)), SAVES
+        )
         if out is None:
             return False
         overwrite = False
@@ -121,12 +129,16 @@ class EditorFiles:
         source, recipe = self._state.path, self._state.recipe
         if source is None or recipe is None:
             return
-        proposed = source.with_name(source.stem + RECIPE_SUFFIX)
+        proposed = self._beside(source.with_name(source.stem + RECIPE_SUFFIX))
         out = await asking.save_path(self._window, "Save the recipe", proposed, RECIPES)
         if out is not None:
             if same_file(out, source):
                 raise StudioError("A recipe can't take the photo's place.", "Choose another name.")
             save_recipe(recipe, out, overwrite=out.exists())
+
+    def _beside(self, proposed: Path) -> Path:
+        """What is proposed beside a user's photo; of the sample photo, among the user's own."""
+        return Path(self._folder()) / proposed.name if is_sample(proposed) else proposed
 
     def _folder(self) -> str:
         """Where dialogs start: where a photo was last opened or saved, or the pictures' folder."""

@@ -107,6 +107,7 @@ class EditorView(Workspace):
         self.frame_bar.cancelled.connect(canvas.end_tool)
         self.panel.frame_wanted.connect(self.adjust_frame)
         self.drop_area.open_wanted.connect(self.ask_open)
+        self.drop_area.sample_wanted.connect(self.open_sample)
         self.drop_area.recent_wanted.connect(self.open)
 
     # for the window
@@ -234,6 +235,10 @@ class EditorView(Workspace):
         """Open a photo, or the photo of a recipe."""
         recipe = path.name.lower().endswith(".json")
         self.session.start(self.files.open_recipe(path) if recipe else self.files.open(path))
+
+    def open_sample(self) -> None:
+        """Open the photo that came with the program, as a copy."""
+        self.session.start(self.files.open_sample())
 
     def ask_save(self) -> None:
         """Let a person choose where to save."""

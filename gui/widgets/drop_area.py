@@ -1,4 +1,4 @@
-"""What the editor shows before a photo is open: a place to drop one, a button, the recent photos."""
+"""What the editor shows before a photo is open: a place to drop one, buttons, the recent photos."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class DropArea(QWidget):
     """Empty state of the editor."""
 
     open_wanted = Signal()
+    sample_wanted = Signal()
     recent_wanted = Signal(object)
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
@@ -42,6 +43,9 @@ class DropArea(QWidget):
         self.button.setProperty("primary", True)
         self.button.setToolTip("Choose a photo from your disk (Ctrl+O)")
         self.button.clicked.connect(self.open_wanted)
+        self.sample = QPushButton("Try it with a sample face")
+        self.sample.setToolTip("Open a photo that came with the program")
+        self.sample.clicked.connect(self.sample_wanted)
         self._recent = RecentList()
         self._recent.wanted.connect(self.recent_wanted)
         inner = QVBoxLayout(self._card)
@@ -50,6 +54,7 @@ class DropArea(QWidget):
         inner.addWidget(self._picture)
         inner.addWidget(self.sentence)
         inner.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
+        inner.addWidget(self.sample, 0, Qt.AlignmentFlag.AlignHCenter)
         inner.addSpacing(4)
         inner.addWidget(self._recent)
         outer = QVBoxLayout(self)
