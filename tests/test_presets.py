@@ -49,7 +49,7 @@ def attributes_for(name: str, factors: tuple[str, ...]) -> AttributeSet:
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_a_preset_takes_two_steps_of_every_stage(preset: Path, vgg16: Path, tmp_path: Path) -> None:
     whole = load_config(preset)
-    assert whole.name == preset.stem or preset.stem == "faces-starter"
+    assert whole.name == preset.stem or preset.stem.startswith("faces-starter")
     assert len(whole.network.generator_widths) == len(whole.network.encoder_widths)
     stages = [stage for stage in STAGES if getattr(whole, stage).steps]
     overrides = [f"{s}.steps=2" for s in stages] + [f"{s}.batch=3" for s in STAGES]

@@ -24,6 +24,7 @@ from core.model import OUTSIDE_VALUE
 
 # `train` and `judge` are disjoint halves: the model learns from one, the judge of its swaps from the other.
 SPLITS = ("train", "judge", "held_out")
+FILES = ("index.json", "images.npy", "inside.npy", "labels.npy")  # the first makes a prepared folder of them
 
 
 class Index(msgspec.Struct):
@@ -121,6 +122,12 @@ class Dataset:
         inside = torch.from_numpy(self.inside[self.rows[positions]])[:, None].float()
         factor = inside.shape[3] // size
         return torch.nn.functional.avg_pool2d(inside, factor).floor() if factor > 1 else inside
+
+
+def remove_files(folder: Path) -> None:
+    """Before a folder is prepared again. Written over, they would change in the runs that share them."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_index(folder: Path, index: Index) -> None:

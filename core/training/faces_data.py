@@ -26,7 +26,7 @@ from core.errors import StudioError
 from core.faces.finder import FaceFinder
 from core.faces.frame import Frame, align
 from core.paths import resources
-from core.training.dataset import Index, write_index
+from core.training.dataset import Index, remove_files, write_index
 
 SOURCES = ("celeba", "utkface", "lfw")
 PREPARED_SIZE = 128
@@ -172,7 +172,7 @@ def prepare_faces(
             f"There are no shared faces in {data}.", "Give the folder with celeba, utkface and lfw."
         )
     out.mkdir(parents=True, exist_ok=True)
-    (out / "index.json").unlink(missing_ok=True)
+    remove_files(out)
     shape = (len(paths), PREPARED_SIZE, PREPARED_SIZE)
     # written under temporary names: rows of dropped images are cut off at the end
     images = np.lib.format.open_memmap(out / "images.part.npy", "w+", np.uint8, (*shape, 3))

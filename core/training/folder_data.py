@@ -29,7 +29,7 @@ from core.errors import StudioError
 from core.faces.finder import FaceFinder
 from core.faces.frame import align
 from core.images import PHOTO_SUFFIXES, open_photo
-from core.training.dataset import SPLITS, Index, RowFile, label_type, need_space, write_index
+from core.training.dataset import SPLITS, Index, RowFile, label_type, need_space, remove_files, write_index
 
 SIZES = (32, 64, 128, 256, 512)
 # Shares of the files for training and for the judge of swaps; the rest is held out for measuring.
@@ -48,6 +48,7 @@ def prepare_folder(
     faces: bool = False,
     limit: int | None = None,
     report: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Index:
     """Write a prepared folder of the images anywhere below `folder` to `out`.
 
@@ -55,7 +56,8 @@ def prepare_folder(
     of an attribute whose values are the folders that the images lie in. Without `attributes` they are made of
     these labels; with them, labels must be among their values, and there may be none. `limit` takes about so
     many images, for a try. Broken and repeated files and, with `faces`, images without a face are left
-    out, counted and reported. StudioError where nothing is left, or labels are wrong.
+    out, counted and reported. `progress` gets how many are done, of how many. StudioError where nothing is
+    left, or labels are wrong.
     """
     if size not in SIZES:
         raise StudioError(f"{size} is no size for a model's images.", f"Choose one of {SIZES}.")
@@ -82,7 +84,7 @@ def prepare_folder(
             report(f"not in the attribute set, ignored: {', '.join(ignored)}")
     rows = {path: _label_row(path, values, chosen) for path, values in said.items()}
 
-    places, split = write_images(folder, paths, out, size, faces, report)
+    places, split = write_images(folder, paths, out, size, faces, report, progress)
     kept = [paths[place] for place in places]
     np.save(out / "labels.npy", np.stack([rows[path] for path in kept]).astype(label_type(chosen)))
     index = Index(chosen, [folder.resolve().name], [0] * len(kept), split, kept)
@@ -108,8 +110,7 @@ def write_images(
     """
     out.mkdir(parents=True, exist_ok=True)
     need_space(out, len(paths) * size**2 * (4 if faces else 3))
-    (out / "index.json").unlink(missing_ok=True)
-    (out / "inside.npy").unlink(missing_ok=True)
+    remove_files(out)
     kept: list[int] = []
     split: list[int] = []
     dropped: Counter[str] = Counter()

@@ -16,13 +16,15 @@ from typing import Protocol
 import msgspec
 import numpy as np
 import torch
+from torch.nn import functional as F
 
-from core.errors import StudioError
+from core.errors import Diverged, StudioError
 from core.model import OUTSIDE_VALUE, Model, ModelCard, Source, choose_device
 from core.training import finetune, stages
 from core.training.batch import Batch, make_batch
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset, balance_weights
+from core.training.leakage import fit_to
 from core.training.parallel import Team
 from core.training.perceptual import features_record, find_features, load_features
 from core.training.run import Run
@@ -60,7 +62,7 @@ def train(
 
     With `held_out` images the best checkpoint of the stages with an encoder is kept beside the last. `say`
     is told, in a sentence, what a person should know while it goes on. In a `team` only the leader writes.
-    StudioError if a loss is no longer a number: the last checkpoint is from before that.
+    Diverged if a loss is no longer a number: the last checkpoint is from before that.
     """
     trainer = Trainer(config, dataset, run, torch.device(device) if team else choose_device(device), team)
     trainer.watch, trainer.held_out, trainer.say = watch, held_out, say
@@ -127,8 +129,6 @@ class Trainer:
                 "Start fewer processes, or make the batches larger.",
             )
         if config.finetune.base:
-            if self.team.size > 1:
-                raise StudioError("Fine-tuning runs in one process.", "Start it without torchrun.")
             nets = self.state.networks, self.state.average
             self.state.teacher = finetune.begin(run.folder, dataset.attributes, *nets, device)
             # half of the warm-up's images are any, so that the base is heard on more than the labelled ones
@@ -208,10 +208,15 @@ class Trainer:
             if self.config.disentanglement.residual_start == "components":
                 component_start(self.config, self.dataset.take(self.coded), self.state)
             if self.config.disentanglement.residual_start == "encoder" and self.state.teacher is not None:
-                fresh = self.state.teacher.fresh
-                codes = self.state.residuals.weight.detach()
+                # for all images in every process of a team, of which each keeps its own
+                codes = torch.empty(len(self.coded), self.config.network.residual_dim, device=self.device)
+                # against leakage the codes are freed of all attributes, else only of the new ones
+                teacher, every = self.state.teacher, list(range(len(self.dataset.attributes)))
+                fresh = teacher.fresh if self.state.leakage is None else every
                 coded = self.dataset.take(self.coded)
                 finetune.encoder_start(coded, self.size, self.state.networks, codes, fresh)
+                own = self.team.leaders(codes)[self.team.part]
+                self.state.residuals.weight.detach().copy_(own)
         self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[stage])
 
     def _features_record(self) -> dict[str, str]:
@@ -248,6 +253,8 @@ class Trainer:
         started, seen = time.monotonic(), 0
         while state.step < total:
             self._set_rates(name, state.step / total)
+            if name == "synthesis":
+                self._fit_leakage()
             batch = self._batch(name, state.step)
             parts = self._step(name, batch, state.step / total)
             state.update_average(self.config.ema_decay, state.step)
@@ -278,6 +285,12 @@ class Trainer:
         self._enter(state.stage + 1)
         self.checkpoint()
         return True
+
+    def _fit_leakage(self) -> None:
+        state, every = self.state, self.config.synthesis.leakage_every
+        if state.leakage is not None and state.step % every == 0:
+            seed = [self.config.seed, 500, state.step]
+            fit_to(state.leakage, self.dataset, state.networks, self.size, seed)
 
     def _step(self, name: str, batch: Batch, share: float) -> stages.Losses:
         """One step; where memory runs out, in smaller pieces from then on."""
@@ -316,7 +329,7 @@ class Trainer:
         bad = [key for key, value in numbers.items() if not math.isfinite(value)]
         if bad:
             self.run.event("diverged", stage=name, step=self.state.step, losses=bad)
-            raise StudioError(
+            raise Diverged(
                 f"The training diverged in stage {name}: {', '.join(bad)} is no longer a number.",
                 "Resume from the last checkpoint with lower learning rates.",
             )
@@ -350,7 +363,7 @@ class Trainer:
             code_rows = torch.where(mirrored[part], -1, code_rows)  # codes are of unmirrored images
         seen = self._with_border(images, positions, mirrored, rng)
         if name == "warmup":
-            seen = _vary_light(seen, size, part, rng)
+            seen = _vary_light(_vary_place(seen, size, part, rng), size, part, rng)
         noise = torch.Generator().manual_seed(int(np.random.default_rng([*seed, 1]).integers(2**62)))
         dim = self.config.network.residual_dim
         return make_batch(images, seen, mask, labels, code_rows, dim, noise, part, size).to(self.device)
@@ -449,6 +462,18 @@ class Trainer:
             f"{a.title.lower()} {n}" for a, n in zip(index.attributes, known, strict=True) if n
         )
         return Source(name, len(rows), labels or "none", index.licences.get(name, ""))
+
+
+def _vary_place(images: torch.Tensor, whole: int, part: slice, rng: np.random.Generator) -> torch.Tensor:
+    """Small random turns, sizes and places, as faces are never found quite alike."""
+    angle = rng.normal(0, 0.06, whole)
+    scale = np.exp(rng.normal(0, 0.05, whole))
+    theta = np.zeros((whole, 2, 3), np.float32)
+    theta[:, 0, 0], theta[:, 0, 1] = scale * np.cos(angle), -scale * np.sin(angle)
+    theta[:, 1, 0], theta[:, 1, 1] = scale * np.sin(angle), scale * np.cos(angle)
+    theta[:, :, 2] = rng.normal(0, 0.03, (whole, 2))
+    grid = F.affine_grid(torch.from_numpy(theta[part]), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def _vary_light(images: torch.Tensor, whole: int, part: slice, rng: np.random.Generator) -> torch.Tensor:

@@ -140,7 +140,7 @@ def _base_labels(
     config: TrainConfig, state: TrainState, part: Part, logits: list[torch.Tensor], parts: Losses
 ) -> torch.Tensor:
     """The weighted loss against what the base of a fine-tuning sees, put into `parts` too; 0 without one."""
-    if state.teacher is None:
+    if state.teacher is None or not config.finetune.labels:
         return logits[0].new_zeros(())
     opinions = state.teacher.probabilities(part.batch.seen)
     loss = state.teacher.labels_loss(logits, opinions, part.batch.labels, part.whole.unknown)
@@ -219,6 +219,9 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     if bool(whole.coded > 0):
         parts["matching"] = _matching(residual[coded], part.own_codes()[coded], whole.coded)
         total = total + y.latent_matching * parts["matching"]
+    if state.leakage is not None:
+        parts["leakage"] = losses.mean(state.leakage(residual), whole.images)
+        total = total + y.leakage * parts["leakage"]
     critic = state.discriminator
     adversarial = y.adversarial if critic is not None and share >= y.adversarial_after else 0.0
     half = batch.take(batch.half)  # swaps on half of the images: a second pass is dear
@@ -234,10 +237,11 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         if state.teacher is not None:
             opinions = state.teacher.probabilities(half.seen)
             wanted, known = state.teacher.fill(wanted, opinions), whole.halves.expand(wanted.shape[1])
-            shown, there = state.teacher.pictures(half.seen, opinions, half.swap_attribute, value)
-            pixels = whole.pixels[half.mask.shape[2]]
-            parts["base_pictures"] = state.teacher.picture_loss(fake, shown, half.mask, there, pixels)
-            total = total + config.finetune.pictures * parts["base_pictures"]
+            if config.finetune.pictures:
+                shown, there = state.teacher.pictures(half.seen, opinions, half.swap_attribute, value)
+                pixels = whole.pixels[half.mask.shape[2]]
+                parts["base_pictures"] = state.teacher.picture_loss(fake, shown, half.mask, there, pixels)
+                total = total + config.finetune.pictures * parts["base_pictures"]
         wanted[torch.arange(len(value)), half.swap_attribute] = value
         parts["swapping"] = losses.classification(logits, wanted, known)
         total = total + y.swapping * parts["swapping"]

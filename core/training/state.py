@@ -12,6 +12,7 @@ from torch import nn
 from core.nets.build import Networks, build_discriminator
 from core.nets.discriminator import Discriminator
 from core.training.config import TrainConfig
+from core.training.leakage import LinearLeakage
 from core.training.parallel import Team
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class TrainState:
     average: Networks
     residuals: nn.Embedding
     discriminator: Discriminator | None = None
+    leakage: LinearLeakage | None = None
     features: nn.Module | None = None
     teacher: Teacher | None = None  # the frozen base of a fine-tuning; not part of a checkpoint
     features_from_file: bool = False  # then a checkpoint need not hold them
@@ -59,7 +61,10 @@ class TrainState:
         critic = None
         if config.synthesis.adversarial and config.network.kind == "style":
             critic = build_discriminator(config.network).to(device)
-        return cls(networks, average, residuals, critic, codes=images, team=team)
+        leakage = None
+        if config.synthesis.leakage:
+            leakage = LinearLeakage(config.network.residual_dim, value_counts).to(device)
+        return cls(networks, average, residuals, critic, leakage, codes=images, team=team)
 
     def residual_codes(self, rows: torch.Tensor) -> torch.Tensor:
         """Codes (n, R) of the rows (n,), zeros for -1, without gradients. All processes must call."""
@@ -71,6 +76,7 @@ class TrainState:
             "average": self.average,
             "residuals": self.residuals,
             "discriminator": self.discriminator,
+            "leakage": self.leakage,
             "features": None if self.features_from_file else self.features,
         }
         return {name: module for name, module in modules.items() if module is not None}
