@@ -185,6 +185,11 @@ class Collection:
                 raise ValueError(f"{model_key} has {known.dim} numbers an image, not {dim}")
             return known
 
+    @property
+    def embedded(self) -> bool:
+        """Whether any image ever was, by any model: told without loading one."""
+        return any(path.stat().st_size for path in (self.home / "embeddings").glob("*.rows"))
+
     # ------------------------------------------------------------------------------------------- labels
 
     @property

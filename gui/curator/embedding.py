@@ -87,7 +87,5 @@ def oddities(status: EmbedStatus) -> str:
         have = "has" if status.unreadable == 1 else "have"
         words.append(f"{images_in_words(status.unreadable)} can't be read and {have} no scores.")
     if status.faceless:
-        words.append(
-            f"No face found in {images_in_words(status.faceless)}: CLIP saw the middle instead."
-        )
+        words.append(f"No face found in {images_in_words(status.faceless)}: CLIP saw the middle instead.")
     return " ".join(words)

@@ -45,6 +45,7 @@ from gui.workspace import Activity
 
 if TYPE_CHECKING:
     from core.clip import ClipChoice
+    from core.clip.embed import EmbedJob
 
 T = TypeVar("T")
 
@@ -259,16 +260,14 @@ class CuratorSession(Tasks):
 
     async def _embed(self, annotator: Annotator) -> None:
         """Have what is missing embedded by a process, and score it."""
-        collection = annotator.collection
-        missing = len(await self.machine(lambda _: annotator.missing()))
+        job, missing = await self._find_missing(annotator)
         total = missing
-        if missing and not self._stop:
+        if job is not None:
 
             async def rescore() -> None:
                 await self.machine(lambda _: annotator.forget_embeddings())
                 await self.score()
 
-            job = await self.machine(lambda _: job_of(collection, annotator.choice))
             try:
                 status = await follow(job, self._tell_work, lambda: self._stop, rescore)
             except StudioError:
@@ -285,6 +284,22 @@ class CuratorSession(Tasks):
             self._tell_work(Work("stopped", words, 1 - missing / max(total, missing)))
         else:
             self._tell_work(Work())
+
+    async def _find_missing(self, annotator: Annotator) -> tuple[EmbedJob | None, int]:
+        """The process that embeds what is missing, None if nothing is; and the number of images."""
+        collection, choice = annotator.collection, annotator.choice
+        job: EmbedJob | None = None
+        if not await self.machine(lambda _: collection.embedded):  # it starts while the model is loaded here
+            job = await self.machine(lambda _: job_of(collection, choice))
+        try:
+            missing = len(await self.machine(lambda _: annotator.missing()))
+        except BaseException:
+            if job is not None:
+                job.cancel()
+            raise
+        if job is None and missing and not self._stop:
+            job = await self.machine(lambda _: job_of(collection, choice))
+        return job, missing
 
     def _tell_work(self, work: Work) -> None:
         self.work = work

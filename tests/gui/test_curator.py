@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,13 @@ import pytest
 from PySide6.QtCore import QItemSelectionModel, Qt
 
 from core.annotate import TopK
-from core.collection import CLIP, NONE, PERSON
+from core.attributes import load_attribute_set
+from core.clip import ClipModel, find_choice
+from core.clip.embed import embed_collection
+from core.collection import CLIP, NONE, PERSON, Collection
 from core.paths import resources
 from gui.curator import exchange
+from gui.curator.jobs import MODEL_SETTING
 from gui.curator.ordering import Arrangement, Known, arrange
 from gui.widgets import asking
 from tests.gui.curating import curator, make_clip, make_pictures, on_disk, opened, press, scored, settled
@@ -27,6 +32,24 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="module")
+def embedded(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures that need no process to be scored any more."""
+    made = make_pictures(tmp_path_factory.mktemp("embedded") / "faces", COUNT)
+    with Collection.create(made, load_attribute_set(resources() / "attributes" / "faces.toml")) as collection:
+        collection.scan()
+        choice = find_choice(clip_folder)
+        embed_collection(collection, ClipModel.load(choice, "cpu"))
+        collection.keep_setting(MODEL_SETTING, choice.reference)
+    return made
+
+
+@pytest.fixture
+def known_folder(embedded: Path, tmp_path: Path) -> Path:
+    """A copy of those, as they were when they were embedded."""
+    return Path(shutil.copytree(embedded, tmp_path / "known"))
 
 
 @pytest.fixture
@@ -127,11 +150,11 @@ def test_from_a_folder_to_an_export(drive, folder, clip_folder, tmp_path, monkey
     assert any("Teenager" in line or "teenager" in line for line in lines)
 
 
-def test_a_hundred_corrections_by_keys(drive, folder, clip_folder):
+def test_a_hundred_corrections_by_keys(drive, known_folder, clip_folder):
     """Each is seen at once, all of them are on the disk, none is lost or doubled."""
 
     async def scenario(hands: Hands) -> None:
-        view = await opened(hands, folder, clip_folder)
+        view = await opened(hands, known_folder, clip_folder)
         state, grid = view.state, view.grid
         wanted = {}
         slowest, began = 0.0, time.perf_counter()
@@ -147,21 +170,21 @@ def test_a_hundred_corrections_by_keys(drive, folder, clip_folder):
             await hands.until(lambda: True)
         assert slowest < 2.0, "no key press may hold the window up"
         await settled(hands, view)
-        disk = on_disk(folder, state.attribute_name)
+        disk = on_disk(known_folder, state.attribute_name)
         assert {p: v for p, (v, s) in enumerate(disk) if s == PERSON} == wanted
         assert time.perf_counter() - began < 120
         grid.selectAll()
         assert len(grid.selected()) == COUNT
         press(view, Qt.Key.Key_X)
         await settled(hands, view)
-        assert all(s == PERSON for _, s in on_disk(folder, state.attribute_name))
+        assert all(s == PERSON for _, s in on_disk(known_folder, state.attribute_name))
 
     drive(scenario)
 
 
-def test_prompts_filters_and_accepting_everything_above(drive, folder, clip_folder):
+def test_prompts_filters_and_accepting_everything_above(drive, known_folder, clip_folder):
     async def scenario(hands: Hands) -> None:
-        view = await opened(hands, folder, clip_folder)
+        view = await opened(hands, known_folder, clip_folder)
         state, panel, grid = view.state, view.panel, view.grid
         before = state.known.scores.values.copy()
         panel.tabs.setCurrentIndex(1)
@@ -218,7 +241,6 @@ def test_an_empty_folder_says_what_to_do(drive, tmp_path, clip_folder):
 def test_orders_and_filters(tmp_path):
     """Known answers, without a window."""
     from core.annotate import score
-    from core.attributes import load_attribute_set
     from core.collection.synthetic import synthetic_collection
 
     attributes = load_attribute_set(resources() / "attributes" / "faces.toml")
