@@ -70,7 +70,8 @@ def _train(arguments: argparse.Namespace) -> int:
             bar.set_description(losses, refresh=False)
             bar.update(step - bar.n)
 
-        model = teach(Dataset.open(arguments.data), arguments.shared, arguments.run, settings, show, arguments.begin)
+        dataset = Dataset.open(arguments.data)
+        model = teach(dataset, arguments.shared, arguments.run, settings, show, arguments.begin)
     if model is None:
         print_error("stopped. The same command goes on.")
         return INTERRUPTED

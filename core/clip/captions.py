@@ -59,7 +59,7 @@ OTHER_NOT = 0.06
 
 
 def choose_facts(known: dict[str, bool], rng: random.Random, first: str | None = None) -> dict[str, bool]:
-    """One to four of an image's known facts, `first` before all, in the order to be told; empty if none is."""
+    """One to four of an image's known facts, `first` before all, in the order to be told; {} without any."""
     names = [n for n in known if weight_of(n, known[n]) > 0]
     count = min(len(names), rng.choices((1, 2, 3, 4), (0.55, 0.27, 0.12, 0.06))[0])
     chosen: dict[str, bool] = {}

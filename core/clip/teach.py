@@ -80,9 +80,9 @@ class LabelledSigLipLoss(SigLipLoss):
     """open_clip's sigmoid loss, with which captions fit which images told by labels.
 
     open_clip's own takes each image's caption for its only match. Here several images fit a caption and
-    several captions an image: `targets` (N, T) holds 1 (fits), -1 (does not), 0 (the source does not say), and
-    takes the place of the diagonal; pairs with 0 don't count. `weights` (T,) balance rare captions against
-    common ones.
+    several captions an image: `targets` (N, T) holds 1 (fits), -1 (does not), 0 (the source does not say),
+    and takes the place of the diagonal; pairs with 0 don't count. `weights` (T,) balance rare captions
+    against common ones.
     """
 
     targets: torch.Tensor
@@ -332,7 +332,7 @@ def teach(
 def _losses(
     pupil: Pupil, faces: Faces, speech: Speech, step: int, settings: Teaching
 ) -> dict[str, torch.Tensor]:
-    """The losses of a step; what is drawn depends on the step alone, so that a stopped run goes on the same."""
+    """The losses of a step; what is drawn depends on the step alone: a stopped run goes on the same."""
     rng = np.random.default_rng((settings.seed, step))
     rows = rng.choice(len(faces.probability), settings.images, replace=False, p=faces.probability)
     network, loss = pupil.network, LabelledSigLipLoss()
