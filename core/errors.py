@@ -15,3 +15,7 @@ class StudioError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+
+class Diverged(StudioError):
+    """A training's losses are no longer numbers; its last checkpoint is from before that."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -25,15 +30,17 @@ from core.jobs import (
     curves,
     differences,
     estimate,
+    headless_command,
     label_table,
     presets,
     read_events,
     samples_of,
 )
 from core.jobs import process as processes
-from core.jobs.info import read_record
+from core.jobs.info import read_record, write_record
 from core.model import Model
 from core.recipe import Swap
+from core.training.run import Run
 from tests.synthetic import TINY, draw_faces, write_dataset
 
 # stages with a few steps each; long enough in the last one to be met in it
@@ -195,26 +202,93 @@ def test_a_process_that_does_not_answer_is_killed(
 
 
 @pytest.mark.slow
-def test_vanished_images_are_said_and_come_back(jobs: Jobs, tmp_path: Path) -> None:
-    data = write_dataset(tmp_path / "mine", 60)
-    run = jobs.start(job(data, synthesis=100_000, keep=False)).folder
-    until(jobs, run, in_synthesis)
-    jobs.pause(run)
-    until(jobs, run, lambda i: i.state == "paused")
-    data.rename(tmp_path / "gone")
-    jobs.resume(run)
+def test_vanished_images_are_said_and_come_back(jobs: Jobs, data: Path, tmp_path: Path) -> None:
+    mine = write_dataset(tmp_path / "mine", 60)
+    first = jobs.start(job(data, "Before", synthesis=100_000, keep=False)).folder
+    run = jobs.start(job(mine, synthesis=100_000, keep=False)).folder
+    mine.rename(tmp_path / "gone")  # while it waits its turn
+    until(jobs, first, in_synthesis)
+    jobs.pause(first)
+    until(jobs, first, lambda i: i.state == "paused")
     end = time.monotonic() + PATIENCE
     while (info := jobs.info(run)).state != "failed" and time.monotonic() < end:
         jobs.poll()
-    assert info.error is not None and "holds no prepared images" in info.error.sentence and info.error.raw
-    (tmp_path / "gone").rename(data)
+    assert info.error is not None and "images of this training are gone" in info.error.sentence and info.error.raw
+    (tmp_path / "gone").rename(mine)
+    jobs.resume(run)
+    assert until(jobs, run, in_synthesis).error is None
+    # from then on the run has its images itself, and nobody else's folder matters
+    jobs.pause(run)
+    until(jobs, run, lambda i: i.state == "paused")
+    shutil.rmtree(mine)
     jobs.resume(run)
     assert until(jobs, run, in_synthesis).error is None
 
 
 @pytest.mark.slow
-def test_two_devices_train_one_job_and_answer(jobs: Jobs, data: Path) -> None:
-    run = jobs.start(job(data, "Team", synthesis=100_000, devices=("cpu", "cpu"), keep=False)).folder
+def test_a_copied_folder_trains_by_the_command_it_shows(
+    jobs: Jobs, data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    mine, base = tmp_path / "mine", tmp_path / "base"
+    shutil.copytree(data, mine)
+    shutil.copytree(tiny_model, base)
+    spec = job(mine, "Here", synthesis=100_000, base=str(base))
+    run = jobs.start(spec).folder
+    until(jobs, run, in_synthesis)
+    until(jobs, run, lambda i: (run / "checkpoints" / "last.safetensors").exists())
+    jobs.pause(run)
+    until(jobs, run, lambda i: i.state == "paused")
+    there = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(run, there)
+    for folder in (mine, base, run):  # another machine has none of them
+        shutil.rmtree(folder)
+    config = json.loads((there / "config.json").read_text())
+    stored = config["synthesis"]["steps"] = Run(there).load_checkpoint()[1]["step"] + 5  # type: ignore[index]
+    (there / "config.json").write_text(json.dumps(config))
+    command = shlex.split(headless_command(there))
+    done = subprocess.run([*command, "--device", "cpu"], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    info = Jobs(there.parent).info(there)
+    assert info.state == "finished" and info.step == stored and not info.stopped_early
+    model = Model.load(there / "model", "cpu")
+    assert model.card.title == "Here" and model.card.training["base"]
+    # a run that never began has no images of its own: it is told where they are
+    never = Jobs(tmp_path / "never", launcher=lambda folder: (_ for _ in ()).throw(StudioError("no")))
+    new = never.start(job(mine, "New", synthesis=2, keep=False)).folder
+    command = shlex.split(headless_command(new))
+    assert subprocess.run(command, capture_output=True, timeout=PATIENCE).returncode == 1
+    done = subprocess.run([*command, "--data", str(data)], capture_output=True, timeout=PATIENCE)
+    assert done.returncode == 0 and never.info(new).state == "finished"
+    assert never.info(new).spec.data == str(data.resolve())
+
+
+@pytest.mark.slow
+def test_a_pause_while_it_prepares_or_measures(jobs: Jobs, data: Path) -> None:
+    run = jobs.start(job(data, "Measured", synthesis=100_000, judge_steps=100_000)).folder
+    jobs.pause(run)  # its process has hardly begun
+    assert jobs.info(run).state == "paused" and not processes.alive(run)
+    jobs.resume(run)
+    until(jobs, run, in_synthesis)
+    jobs.stop_and_keep(run)
+    until(jobs, run, lambda i: i.state == "evaluating")
+    jobs.pause(run)
+    info = jobs.info(run)
+    assert info.state == "paused" and not processes.alive(run) and info.can_resume
+    step = info.step
+    record = read_record(run)
+    spec = msgspec.structs.replace(record.spec, judge_steps=3)
+    write_record(run, msgspec.structs.replace(record, spec=spec))
+    jobs.resume(run)  # it was to be kept: nothing is left but that
+    info = until(jobs, run, lambda i: i.state == "finished")
+    assert info.step == step and info.stopped_early and info.kept is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tuned", [False, True], ids=["scratch", "fine-tuning"])
+def test_two_devices_train_one_job_and_answer(jobs: Jobs, data: Path, tiny_model: Path, tuned: bool) -> None:
+    other = {"base": str(tiny_model)} if tuned else {}
+    spec = job(data, "Team", synthesis=100_000, devices=("cpu", "cpu"), keep=False, **other)
+    run = jobs.start(spec).folder
     until(jobs, run, in_synthesis)
     assert next(e for e in read_events(run) if e.kind == "start").numbers["processes"] == 2
     jobs.pause(run)
@@ -222,6 +296,20 @@ def test_two_devices_train_one_job_and_answer(jobs: Jobs, data: Path) -> None:
     assert not processes.alive(run)
     jobs.stop_and_keep(run)
     assert until(jobs, run, lambda i: i.state == "finished").stopped_early
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there the whole tree of processes is killed")
+@pytest.mark.slow
+def test_no_member_of_a_team_outlives_it(jobs: Jobs, data: Path) -> None:
+    run = jobs.start(job(data, "Team", synthesis=100_000, devices=("cpu", "cpu"), keep=False)).folder
+    until(jobs, run, in_synthesis)
+    assert processes.kill(run)
+    time.sleep(1.0)
+    before = len(read_events(run))
+    time.sleep(1.0)
+    assert len(read_events(run)) == before and jobs.info(run).state == "failed"
+    jobs.resume(run)
+    until(jobs, run, in_synthesis)
 
 
 @pytest.mark.slow

@@ -118,7 +118,8 @@ class _opened:
             self.archive = zipfile.ZipFile(self.file)
         except (zipfile.BadZipFile, ValueError, struct.error) as error:
             raise StudioError(
-                f"{self.file.name} is no model's file.", f"Choose one that ends in {SUFFIX}."
+                f"{self.file.name} is no model's file, or only a part of one.",
+                "Choose a file that “Export a model” wrote.",
             ) from error
         return self.archive
 

@@ -15,8 +15,8 @@ import numpy as np
 from core.errors import StudioError
 from core.files import atomic_write
 from core.jobs import process
-from core.jobs.failures import explain
-from core.jobs.info import CONTROL, read_record, withdraw
+from core.jobs.failures import tell_failure
+from core.jobs.info import CALMER, CONTROL, FINISH, LONGER, read_record, withdraw
 from core.jobs.listening import JobRun, Listener
 from core.jobs.spec import JobSpec
 from core.jobs.team import AlreadyTold, train_together
@@ -46,8 +46,7 @@ def run_job(folder: Path) -> int:
         except AlreadyTold:
             code = FAILED
         except BaseException as error:
-            told = explain(error)
-            _tell_failure(run, told.sentence, told.hint, told.raw)
+            tell_failure(run, error)
             code = FAILED
             if not isinstance(error, Exception):
                 raise
@@ -59,16 +58,6 @@ def run_job(folder: Path) -> int:
     with suppress(StudioError, OSError):
         Jobs(folder.parent).start_next()
     return code
-
-
-def _tell_failure(run: JobRun, sentence: str, hint: str, raw: str) -> None:
-    """A failure is told even where the disk is full: the shortest line that says it, and a try or two."""
-    for text in (raw, raw[-500:], ""):
-        try:
-            run.event("failed", sentence=sentence, hint=hint, raw=text)
-            return
-        except OSError:
-            time.sleep(0.2)
 
 
 def _work(run: JobRun) -> None:
@@ -86,7 +75,7 @@ def _work(run: JobRun) -> None:
     if not (run.folder / "config.json").exists():
         _begin(run, spec, whole)
     _, config = Run.resume(run.folder)
-    config = _longer(run, config)
+    config = _calmer(run, _longer(run, config))
     _train(run, spec, config, _fitted(run, config, whole))
 
 
@@ -109,6 +98,7 @@ def _prepare(run: JobRun, spec: JobSpec) -> Dataset | None:
     """The images; None if asked to pause before they were ready."""
     from core.jobs.data import labels_of, prepare
     from core.jobs.settings import make_config
+    from core.training.run import Run
 
     class Interrupted(Exception):
         pass
@@ -124,8 +114,16 @@ def _prepare(run: JobRun, spec: JobSpec) -> Dataset | None:
             told = time.monotonic()
             run.event("preparing", done=done, total=total)
 
-    attributes, _ = labels_of(spec)
-    size = make_config(spec, attributes).network.image_size
+    if not (run.folder / "data" / "index.json").exists() and not Path(spec.data).exists():
+        raise StudioError(
+            f"The images of this training are gone: there is no folder {spec.data}.",
+            "Put it back there and resume.",
+        )
+    if (run.folder / "config.json").exists():  # what it began from may be gone, or on another machine
+        size = Run.resume(run.folder)[1].network.image_size
+    else:
+        attributes, _ = labels_of(spec)
+        size = make_config(spec, attributes).network.image_size
     try:
         return prepare(spec, run.folder / "data", size, progress)
     except Interrupted:
@@ -169,7 +167,7 @@ def _cut(config: TrainConfig, seconds: dict[str, float], budget: float) -> Train
 
 def _longer(run: JobRun, config: TrainConfig) -> TrainConfig:
     """Carry out a wish to train a finished run for longer: more steps of the last stage, from its end."""
-    wish = run.folder / CONTROL / "longer"
+    wish = run.folder / CONTROL / LONGER
     if not wish.exists():
         return config
     steps = int(wish.read_text() or 0)
@@ -183,18 +181,38 @@ def _longer(run: JobRun, config: TrainConfig) -> TrainConfig:
         run.save_checkpoint(tensors, where)
     synthesis = msgspec.structs.replace(config.synthesis, steps=config.synthesis.steps + steps)
     config = msgspec.structs.replace(config, synthesis=synthesis)
-    with atomic_write(run.folder / "config.json", overwrite=True) as file:
-        file.write(msgspec.json.format(msgspec.json.encode(config), indent=2))
+    _replace_settings(run, config)
     wish.unlink()
     return config
+
+
+def _calmer(run: JobRun, config: TrainConfig) -> TrainConfig:
+    """After a training that diverged: half the learning rates, which the same steps may survive."""
+    wish = run.folder / CONTROL / CALMER
+    if not wish.exists():
+        return config
+    for stage in _stages():
+        settings = getattr(config, stage)
+        rates = {n: getattr(settings, n) / 2 for n in settings.__struct_fields__ if n.startswith("lr")}
+        config = msgspec.structs.replace(config, **{stage: msgspec.structs.replace(settings, **rates)})
+    _replace_settings(run, config)
+    wish.unlink()
+    run.event("calmer")
+    return config
+
+
+def _replace_settings(run: JobRun, config: TrainConfig) -> None:
+    with atomic_write(run.folder / "config.json", overwrite=True) as file:
+        file.write(msgspec.json.format(msgspec.json.encode(config), indent=2))
 
 
 def _train(run: JobRun, spec: JobSpec, config: TrainConfig, whole: Dataset) -> None:
     from core.training.loop import model_so_far, train
 
     part = whole.part("train")
-    # a stop for a run that isn't going: nothing but its model is wanted
-    only_keep = run.asked("stop") and run.checkpoint_file.exists()
+    # a stop for a run that isn't going, or a pause while it was measured: nothing but its model is wanted
+    finish = run.folder / CONTROL / FINISH
+    only_keep = (run.asked("stop") or finish.exists()) and run.checkpoint_file.exists()
     model, stage = None, ""
     if not only_keep and len(spec.devices) > 1:
         train_together(run, spec)
@@ -210,7 +228,9 @@ def _train(run: JobRun, spec: JobSpec, config: TrainConfig, whole: Dataset) -> N
             run.acknowledge()
         model, stage = model_so_far(config, part, run, spec.devices[0])
     withdraw(run.folder, "pause", "sample")
+    finish.touch()
     _finish(run, spec, config, whole, model, stage)
+    finish.unlink(missing_ok=True)
 
 
 def _finish(
@@ -274,7 +294,8 @@ def _card(run: JobRun, spec: JobSpec, whole: Dataset, model: Model, stage: str) 
         "labels": msgspec.json.encode(counts).decode(),
         "seconds": round(run.seconds()),
     }
-    raw = Path(spec.data) if spec.kind == "prepared" else run.folder / "data"
+    own = run.folder / "data"
+    raw = own if (own / "index.json").exists() else Path(spec.data)
     if by_source := label_sources(Dataset.open(raw).part("train")):
         facts["labels_by_source"] = msgspec.json.encode(by_source).decode()
     limits = list(card.limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,14 +79,16 @@ def only(dataset: Dataset, names: Sequence[str]) -> Dataset:
 def prepare(
     spec: JobSpec, out: Path, size: int, progress: Progress | None = None, limit: int | None = None
 ) -> Dataset:
-    """The job's images as a Dataset: opened where they are, or made in `out` first. `limit` is for a trial.
+    """The job's images as a Dataset, made in `out` unless they are there. `limit` is for a trial.
 
-    StudioError where there are none, or the disk is too full. A folder that was prepared whole is kept.
+    Prepared ones are linked into `out`, so that a run is whole wherever its folder goes; on another disk they
+    are read where they are. StudioError where there are none, or the disk is too full.
     """
     from core.training.dataset import Dataset
 
     if spec.kind == "prepared":
-        dataset = only(Dataset.open(Path(spec.data)), spec.attributes)
+        ready = (out / "index.json").exists() or (limit is None and _linked(Path(spec.data), out))
+        dataset = only(Dataset.open(out if ready else Path(spec.data)), spec.attributes)
         stored = dataset.images.shape[1]
         if stored % size or (stored // size) & (stored // size - 1):
             raise StudioError(
@@ -99,11 +102,26 @@ def prepare(
 
             prepare_folder(
                 Path(spec.data), out, size, folder_names=spec.folder_names or None, faces=spec.faces,
-                limit=limit, report=lambda _: None,
+                limit=limit, report=lambda _: None, progress=progress,
             )  # fmt: skip
         else:
             _prepare_collection(spec, out, size, progress, limit)
     return only(Dataset.open(out), spec.attributes)
+
+
+def _linked(source: Path, out: Path) -> bool:
+    """Whether a prepared folder's files could be given a second name in `out`, which takes no space."""
+    from core.training.dataset import FILES, remove_files
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        remove_files(out)
+        for name in reversed(FILES):  # the index last
+            if (source / name).exists():
+                os.link(source / name, out / name)
+    except OSError:
+        return False
+    return (out / FILES[0]).exists()
 
 
 def subset(spec: JobSpec, out: Path) -> Dataset:

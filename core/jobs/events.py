@@ -9,6 +9,8 @@ Kinds, each with `time` (seconds since 1970):
     sample      stage, step, file, tile, rows, columns (a title each), held_out
     asked       request                 the process has seen a request: pause, stop, sample
     gap         seconds                 the machine slept, or stood still
+    diverged    stage, step, losses     these are no longer numbers
+    calmer                              it goes on with half the learning rates
     budget      minutes                 the time is up
     paused, stopped                     with stage, step; the process ends after it
     evaluating                          the training is over, the model is measured

@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import errno
+import time
 import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from core.errors import StudioError
-from core.jobs.info import JobError
+from core.errors import Diverged, StudioError
+from core.jobs.info import CALMER, CONTROL, JobError
+
+if TYPE_CHECKING:
+    from core.jobs.listening import JobRun
+
+
+def tell_failure(run: JobRun, error: BaseException) -> None:
+    """Write what happened into a run's events, and what is to be done about it when it is resumed.
+
+    A failure is told even where the disk is full: the shortest line that says it, and a try or two.
+    """
+    told = explain(error)
+    if isinstance(error, Diverged):
+        with suppress(OSError):
+            (run.folder / CONTROL / CALMER).touch()
+    run.writes = True  # whoever of a team it is that failed
+    for text in (told.raw, told.raw[-500:], ""):
+        try:
+            run.event("failed", sentence=told.sentence, hint=told.hint, raw=text)
+            return
+        except OSError:
+            time.sleep(0.2)
 
 
 def explain(error: BaseException) -> JobError:
     """A sentence, a hint and the raw text for whatever a training raised."""
     raw = "".join(traceback.format_exception(error))[-8000:]
+    if isinstance(error, Diverged):
+        hint = "Resume: it goes on from the last checkpoint, with half the learning rates."
+        return JobError(error.message, hint, raw)
     if isinstance(error, StudioError):
         return JobError(error.message, error.hint, raw)
     text = str(error).lower()

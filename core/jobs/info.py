@@ -22,6 +22,8 @@ State = Literal[
 ]
 BUSY = ("preparing", "training", "pausing", "stopping", "evaluating")
 JOB, CONTROL, QUEUED, REQUESTS = "job.json", "control", "queued", ("pause", "stop", "sample")
+# In `control` too, for a run's next process: more steps; half the learning rates; nothing but its model.
+LONGER, CALMER, FINISH = "longer", "calmer", "finish"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class RunInfo:
     @property
     def can_pause(self) -> bool:
         """Whether a pause does something."""
-        return self.state in ("training", "preparing") and not self.asked
+        return self.state in ("training", "preparing", "evaluating") and not self.asked
 
     @property
     def can_resume(self) -> bool:
@@ -157,7 +159,8 @@ def _after(info: RunInfo, event: Event) -> RunInfo:
             states: dict[str, State] = {"pause": "pausing", "stop": "stopping"}
             return replace(info, state=states.get(request, info.state), asked=request)
         case "gap":
-            return replace(info, notes=(*info.notes, f"The machine stood still for {_minutes(n)}."))
+            said = f"The machine stood still for {_minutes(n)}; the training has gone on by itself."
+            return replace(info, notes=(*info.notes, said))
         case "budget":
             return replace(info, notes=(*info.notes, "The time budget is used up."))
         case "paused":
@@ -185,6 +188,8 @@ def _after(info: RunInfo, event: Event) -> RunInfo:
 
 def _minutes(numbers: dict[str, Any]) -> str:
     seconds = float(numbers.get("seconds", 0.0))
+    if seconds >= 7200:
+        return f"{seconds / 3600:.0f} hours"
     return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
 
 
@@ -245,12 +250,16 @@ def samples_of(folder: Path, events: Iterable[Event]) -> list[Sample]:
 
 
 def disk_use(folder: Path) -> int:
-    """Bytes of all files below a folder. Walks it: not for every tick of a timer."""
+    """Bytes that go away with a folder: files that are elsewhere too (hard links) don't count.
+
+    Walks it: not for every tick of a timer.
+    """
     total = 0
     for root, _, files in os.walk(folder):
         for name in files:
             with suppress(OSError):
-                total += (Path(root) / name).stat().st_size
+                found = (Path(root) / name).stat()
+                total += found.st_size if found.st_nlink < 2 else 0
     return total
 
 

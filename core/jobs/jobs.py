@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -28,6 +29,7 @@ from core.jobs.info import (
     BUSY,
     CONTROL,
     JOB,
+    LONGER,
     QUEUED,
     Folded,
     JobError,
@@ -196,10 +198,18 @@ class Jobs:
     # -- asking ---------------------------------------------------------------------------------------------
 
     def pause(self, run: Path) -> None:
-        """Ask a run to store where it is and to end its process, which frees the device."""
+        """Ask a run to store where it is and to end its process, which frees the device.
+
+        While it prepares or measures there is nothing to store: its process is ended, and does that again.
+        """
         with self._guard:
-            if self.info(run).state == "queued":
+            state = self.info(run).state
+            if state == "queued":
                 self.unqueue(run)
+            elif state in ("preparing", "evaluating"):
+                process.kill(run)
+                withdraw(run)
+                append_event(run, "paused")
             else:
                 self._ask(run, "pause")
 
@@ -223,7 +233,7 @@ class Jobs:
             if not info.can_keep:
                 raise StudioError(f"{info.title} has no checkpoint to go on from.", "Start a new run.")
             (run / CONTROL).mkdir(exist_ok=True)
-            (run / CONTROL / "longer").write_text(str(int(steps)))
+            (run / CONTROL / LONGER).write_text(str(int(steps)))
             self._enqueue(run)
             self.start_next()
 
@@ -358,6 +368,11 @@ def _vanished(folder: Path) -> JobError:
     with suppress(OSError):
         raw = (folder / "output.txt").read_text("utf-8", errors="replace")[-4000:]
     kept = (folder / "checkpoints" / "last.safetensors").exists()
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < 2**20:  # too full to say so
+            return JobError(
+                "The disk is full.", "Free some space and resume: the last checkpoint is kept.", raw
+            )
     return JobError(
         "The training's process was ended from outside: by the system for want of memory, by a restart, "
         "or by hand.",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import StudioError
 from core.jobs import process
 from core.jobs.events import read_events
-from core.jobs.failures import explain
+from core.jobs.failures import tell_failure
 from core.jobs.info import read_record
 from core.jobs.listening import JobRun, Listener
 
@@ -55,6 +57,14 @@ def train_together(run: JobRun, spec: JobSpec) -> None:
         ) from error
 
 
+def _end_with_parent(parent: int) -> None:
+    """End this process once the run's process is gone: torchrun's launcher starts a session for each member,
+    so that killing the run's own would leave them writing. On Windows the whole tree is killed."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+
+
 def be_a_member(folder: Path) -> int:
     """One of the processes that `train_together` starts; the exit code."""
     from core.jobs.child import open_images
@@ -62,6 +72,7 @@ def be_a_member(folder: Path) -> int:
     from core.training.parallel import join_team, leave_team
     from core.training.run import Run
 
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     folder = folder.resolve()
     spec = read_record(folder).spec
     team, device = join_team("cuda" if spec.devices[0].startswith("cuda") else "cpu")
@@ -72,9 +83,7 @@ def be_a_member(folder: Path) -> int:
         listener = Listener(run, config, whole, spec) if team.leads else None
         train(config, whole.part("train"), run, device, watch=listener, team=team)
     except Exception as error:
-        told = explain(error)
-        run.writes = True  # whoever it is that failed
-        run.event("failed", sentence=told.sentence, hint=told.hint, raw=told.raw)
+        tell_failure(run, error)
         return 1
     finally:
         leave_team()

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from PySide6.QtCore import QObject, QRect, QSize, QTimer, Signal
 from PySide6.QtGui import QImage, QImageReader
 
+from core.errors import StudioError
 from core.jobs import Event, EventTail, Jobs, RunInfo, Sample, samples_of
 from core.worker import Worker
 from gui.tasks import Tasks
@@ -182,9 +183,15 @@ class TrainerState(QObject):
 
     async def do(self, command: Callable[..., Any], *arguments: Any) -> Any:
         """Carry out a command of `Jobs`, and look what became of it."""
-        result = await self.run(lambda: command(*arguments))
-        self.look()
-        return result
+        try:
+            return await self.run(lambda: command(*arguments))
+        except OSError as error:
+            raise StudioError(
+                f"The run’s folder can’t be written: {error.strerror or error}.",
+                "Free some space on its disk, and try again.",
+            ) from error
+        finally:
+            self.look()
 
     def close(self) -> None:
         """Look no more. What trains goes on: it is another process."""

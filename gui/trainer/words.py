@@ -131,6 +131,8 @@ def event(found: Event) -> str:
             return f"Memory is short: batches are worked on {n.get('images_at_a_time', 0)} images at a time."
         case "diverged":
             return f"{where}: the losses are no longer numbers."
+        case "calmer":
+            return "The learning rates are half of what they were."
         case "paused":
             killed = ", after its process didn’t answer" if n.get("killed") else ""
             return f"Paused{killed}."
