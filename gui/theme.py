@@ -31,18 +31,21 @@ class Tokens:
     groove: str
     danger: str
     danger_soft: str
+    warning: str
     info_soft: str
 
 
 LIGHT = Tokens(
     window="#F3F3F5", surface="#FFFFFF", canvas="#DDDDE1", control="#FFFFFF", control_hover="#ECECF0",
     border="#D2D2D8", text="#1A1A1E", muted="#5C5C66", accent="#3453D1", accent_soft="#E5EAFC",
-    on_accent="#FFFFFF", groove="#CFCFD6", danger="#B3261E", danger_soft="#FCEBEA", info_soft="#E8EEFB",
+    on_accent="#FFFFFF", groove="#CFCFD6", danger="#B3261E", danger_soft="#FCEBEA", warning="#8A5300",
+    info_soft="#E8EEFB",
 )  # fmt: skip
 DARK = Tokens(
     window="#1B1B1E", surface="#232327", canvas="#121214", control="#2D2D33", control_hover="#38383F",
     border="#3D3D45", text="#ECECEF", muted="#A3A3AD", accent="#8BA5FF", accent_soft="#2C3560",
-    on_accent="#0D1330", groove="#4A4A54", danger="#FF938A", danger_soft="#43211F", info_soft="#232C48",
+    on_accent="#0D1330", groove="#4A4A54", danger="#FF938A", danger_soft="#43211F", warning="#F0B45A",
+    info_soft="#232C48",
 )  # fmt: skip
 
 SCHEMES = {"system": Qt.ColorScheme.Unknown, "light": Qt.ColorScheme.Light, "dark": Qt.ColorScheme.Dark}

@@ -31,6 +31,8 @@ from gui.trainer.result_tab import fill, table
 from gui.trainer.samples_tab import SampleGrid
 from gui.trainer.state import TrainerState
 
+MARGINS = (14, 12, 14, 10)
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -67,27 +69,39 @@ class CompareRuns(QDialog):
         row.addStretch(1)
         self.what = QComboBox()
         self.what.setAccessibleName("Which curve")
+        self.what.setMinimumWidth(240)
         self.what.activated.connect(self._draw)
         self.plot = Plot(theme, "Curves of two runs")
         curves = QWidget()
         column = QVBoxLayout(curves)
+        column.setContentsMargins(*MARGINS)
         column.addWidget(self.what, 0, Qt.AlignmentFlag.AlignLeft)
         column.addWidget(self.plot, 1)
         self.grids = (SampleGrid(theme), SampleGrid(theme))
+        self._whose = (QLabel(one.title), QLabel())
         samples = QWidget()
         column = QVBoxLayout(samples)
-        for grid in self.grids:
+        column.setContentsMargins(*MARGINS)
+        for grid, whose in zip(self.grids, self._whose, strict=True):
+            whose.setProperty("role", "title")
             area = QScrollArea()
             area.setWidget(grid)
-            column.addWidget(area)
+            column.addWidget(whose)
+            column.addWidget(area, 1)
         self.settings = table(("Setting", "This run", "The other"))
         self.results = table(("Number", "This run", "The other"))
         tabs = QTabWidget()
         tabs.setDocumentMode(True)
-        tabs.addTab(curves, "Curves")
-        tabs.addTab(samples, "Samples")
-        tabs.addTab(_scrolled(self.results), "Results")
-        tabs.addTab(_scrolled(self.settings), "Settings that differ")
+        tabs.tabBar().setDrawBase(False)
+        for title, tab in (
+            ("Curves", curves),
+            ("Samples", samples),
+            ("Results", _scrolled(self.results)),
+            ("Settings that differ", _scrolled(self.settings)),
+        ):
+            tab.setObjectName("trainPage")
+            tab.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+            tabs.addTab(tab, title)
         self.tabs = tabs
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         buttons.rejected.connect(self.reject)
@@ -121,7 +135,14 @@ class CompareRuns(QDialog):
             grid.fit(820)
         fill(self.settings, [[key, _text(a), _text(b)] for key, a, b in pair.settings])
         other = next(info for info in self._others if info.folder == folder)
-        fill(self.results, results(self._one, other))
+        self._whose[1].setText(other.title)
+        titles = {
+            column["attribute"]: column["title"].split(": ")[0]
+            for sample in pair.samples
+            for column in (sample.columns if sample is not None else ())
+            if column.get("attribute")
+        }
+        fill(self.results, results(self._one, other, titles))
 
     def _draw(self, *_: object) -> None:
         if self.pair is None:
@@ -141,8 +162,9 @@ class CompareRuns(QDialog):
 
 def _scrolled(widget: QWidget) -> QScrollArea:
     inner = QWidget()
+    inner.setObjectName("trainPage")
     column = QVBoxLayout(inner)
-    column.setContentsMargins(0, 0, 0, 0)
+    column.setContentsMargins(*MARGINS)
     column.addWidget(widget)
     column.addStretch(1)
     area = QScrollArea()
@@ -173,8 +195,11 @@ def _lines(book: CurveBook) -> dict[str, Line]:
     return found
 
 
-def results(one: RunInfo, other: RunInfo) -> list[list[str]]:
-    """Rows of numbers: how long, how far, and the shares of each attribute that either knows."""
+def results(one: RunInfo, other: RunInfo, titles: dict[str, str]) -> list[list[str]]:
+    """Rows of numbers: how long, how far, and the shares of each attribute that either knows.
+
+    `titles` of attributes by name, as far as they are known.
+    """
     rows = [
         ["State", words.state(one), words.state(other)],
         ["Trained for", words.duration(one.seconds), words.duration(other.seconds)],
@@ -185,7 +210,7 @@ def results(one: RunInfo, other: RunInfo) -> list[list[str]]:
         groups = [_group(side, key) for side in sides]
         for name in dict.fromkeys(n for group in groups for n in group):
             shares = [words.per_cent(float(g[name])) if name in g else "–" for g in groups]
-            rows.append([f"{title}: {name.replace('_', ' ')}", *shares])
+            rows.append([f"{title}: {titles.get(name, name.replace('_', ' '))}", *shares])
     return rows
 
 

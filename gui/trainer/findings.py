@@ -41,7 +41,7 @@ class Findings(QWidget):
         self._found = tuple(found)
         self._clear()
         tokens = self._theme.tokens
-        colours = {"note": tokens.muted, "fine": tokens.accent}
+        colours = {"warning": tokens.warning, "note": tokens.muted, "fine": tokens.accent}
         for place, finding in enumerate(sorted(found, key=lambda f: ORDER.index(f.level))):
             picture = QLabel()
             ratio = self.devicePixelRatioF()

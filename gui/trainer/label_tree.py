@@ -81,8 +81,9 @@ class LabelTree(QTreeWidget):
                 for column in (1, 2):
                     child.setTextAlignment(column, Qt.AlignmentFlag.AlignRight)
                 if count < FEW:
+                    colour = QColor(tokens.warning if count else tokens.danger)
                     for column in range(3):
-                        child.setForeground(column, QBrush(QColor(tokens.danger)))
+                        child.setForeground(column, QBrush(colour))
                 item.addChild(child)
             self.addTopLevelItem(item)
             item.setExpanded(len(table.attributes.attributes) <= 4 or min(counts, default=0) < FEW)

@@ -49,6 +49,7 @@ class LogTab(QWidget):
         if events:
             raw = [msgspec.json.encode({"kind": e.kind, **e.numbers}).decode() for e in events]
             self.raw.appendPlainText("\n".join(raw))
+            self.raw.horizontalScrollBar().setValue(0)
 
 
 def _text(name: str) -> QPlainTextEdit:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QColor, QFont
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
@@ -56,6 +56,12 @@ class Plot(QWidget):
         self.plot.setAccessibleName(title)
         self.plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.plot.getPlotItem().setContentsMargins(2, 4, 10, 2)
+        axis = self.plot.getAxis("left")
+        tell = axis.logTickStrings
+        # all nine of a decade would lie over each other
+        axis.logTickStrings = lambda values, *more: [
+            text if text.lstrip("0.")[:1] in ("1", "2", "5") else "" for text in tell(values, *more)
+        ]
         self.cross = pg.InfiniteLine(angle=90, movable=False)
         self.cross.hide()
         self.plot.addItem(self.cross, ignoreBounds=True)
@@ -74,6 +80,8 @@ class Plot(QWidget):
 
     def show_lines(self, lines: tuple[Shown, ...], smoothing: float = 0.0, logarithmic: bool = False) -> None:
         """Draw these lines in place of those before."""
+        if [line.name for line in lines] != [line.name for line in self.lines]:
+            self._forget_reading()  # it is of other lines
         self.lines, self.smoothing, self.logarithmic = lines, smoothing, logarithmic
         self.plot.setLogMode(x=False, y=logarithmic)
         self.plot.getAxis("left").setLogMode(x=False, y=logarithmic)
@@ -87,8 +95,10 @@ class Plot(QWidget):
                 pale = QColor(colour)
                 pale.setAlpha(60)
                 self._draw(x, y, self._pg.mkPen(pale, width=1))
-            style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine
-            self._draw(x, smooth(y, smoothing), self._pg.mkPen(colour, width=2, style=style))
+            pen = self._pg.mkPen(colour, width=2)
+            if line.dashed:
+                pen.setDashPattern([3.0, 3.0])
+            self._draw(x, smooth(y, smoothing), pen)
         if self.shares:
             self.plot.setYRange(0, 1, padding=0.02)
 
@@ -98,15 +108,25 @@ class Plot(QWidget):
             x, y = x[kept], y[kept]
         if len(x):
             lonely = {"symbol": "o", "symbolSize": 5, "symbolPen": pen, "symbolBrush": pen.color()}
-            self.items.append(self.plot.plot(x, y, pen=pen, antialias=True, **(lonely if len(x) < 2 else {})))
+            item = self.plot.plot(x, y, pen=pen, antialias=True, **(lonely if len(x) < 2 else {}))
+            item.curve.setSegmentedLineMode("off")  # else dashes begin anew, and so never end, at each point
+            self.items.append(item)
 
     def _moved(self, place: QPointF) -> None:
         box = self.plot.getPlotItem().vb
         if not self.lines or not box.sceneBoundingRect().contains(place):
-            self.cross.hide()
-            self.reading.setText(" ")
+            self._forget_reading()
             return
         self.read_at(box.mapSceneToView(place).x())
+
+    def _forget_reading(self) -> None:
+        self.cross.hide()
+        self.reading.setText(" ")
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """The pointer is at no step any more."""
+        self._forget_reading()
+        super().leaveEvent(event)
 
     def read_at(self, x: float) -> str:
         """Say the values at a step; returns what is said."""

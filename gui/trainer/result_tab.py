@@ -65,6 +65,7 @@ class ResultTab(QScrollArea):
         for widget in (self._waiting, self.table):
             column.addWidget(widget)
         column.addLayout(form)
+        column.addSpacing(8)
         column.addWidget(title)
         column.addWidget(self.settings)
         column.addStretch(1)

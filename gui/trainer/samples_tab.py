@@ -12,7 +12,7 @@ from core.jobs import Sample
 from gui.theme import Theme
 from gui.trainer import words
 
-HEAD, LEAST_TILE, MOST_TILE = 40, 44, 112
+HEAD, LEAST_TILE, MOST_TILE = 40, 60, 112
 
 
 class SampleGrid(QWidget):

@@ -15,7 +15,7 @@ TEXT = (
 )
 STEPS = (
     "Label some images of each value in Curate, or prepare a folder.",
-    "Start a quick try: it shows in a short time whether the labels teach anything.",
+    "Start a quick try: it soon shows whether the labels are enough.",
     "Watch the samples, stop when they are good, and keep the model.",
 )
 WIDTH = 440
