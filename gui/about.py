@@ -47,7 +47,7 @@ async def show_shortcuts(parent: QWidget, workspace: Workspace) -> None:
     native = QKeySequence.SequenceFormat.NativeText
     lines = [
         (" or ".join(QKeySequence(key).toString(native) for key in spec.keys), spec.tip)
-        for spec in (*workspace.ACTIONS, *actions.SHARED)
+        for spec in (*workspace.specs(), *actions.SHARED)
         if spec.keys
     ]
     lines += workspace.OTHER_KEYS
@@ -58,8 +58,6 @@ async def show_shortcuts(parent: QWidget, workspace: Workspace) -> None:
         label.setProperty("role", "title")
         grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignTop)
         explained = QLabel(text)
-        explained.setWordWrap(True)
-        explained.setMinimumWidth(190)
         grid.addWidget(explained, row, column + 1, Qt.AlignmentFlag.AlignTop)
     buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
     buttons.rejected.connect(dialog.reject)

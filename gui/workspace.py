@@ -83,6 +83,10 @@ class Workspace(QWidget):
         """What each action of `ACTIONS` does; checkable ones are called with their state."""
         return {}
 
+    def specs(self) -> tuple[ActionSpec, ...]:
+        """`ACTIONS` with the keys they have now, for the list of keys."""
+        return self.ACTIONS
+
     def tool_widget(self, name: str) -> QWidget | None:
         """A widget of the tool bar that is no action."""
         return None

@@ -9,6 +9,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,54 @@ def test_edits_the_sample_that_it_carries(program: Path, tmp_path: Path) -> None
     sample = next(program.parent.rglob("sample-face.jpg"))
     arguments = ("edit", sample, "--set", "glasses=glasses", "--out", tmp_path / "out.png", "--json")
     assert json.loads(run(program, tmp_path, *arguments))["edited"] == 1
+
+
+def test_embeds_a_folder_in_a_process_of_its_own(program: Path, tmp_path: Path, astronaut: Path) -> None:
+    """As Curate does: the program starts itself with a hidden command."""
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo = Image.open(astronaut)
+    for i in range(210):  # so many that faces are found in processes too
+        photo.resize((120 + i % 9, 120 + i % 9)).save(folder / f"{i}.jpg")
+    arguments = ("annotate", folder, "--attributes", "faces", "--json")
+    report = json.loads(run(program, tmp_path, *arguments))
+    assert report["embedded"] == 210
+    events = (folder / ".zerodim" / "embedding" / "events.jsonl").read_text(encoding="utf-8")
+    assert json.loads(events.splitlines()[-1])["kind"] == "finished"
+
+
+def until_ended(running: Callable[[], bool]) -> None:
+    end = time.monotonic() + 1200  # machines are shared
+    while running():
+        assert time.monotonic() < end, "the child goes on and on"
+        time.sleep(0.2)
+
+
+def test_its_hidden_child_trains_and_keeps_a_model(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.jobs import Jobs, JobSpec, process
+    from tests.synthetic import TINY, write_dataset
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    few = [f"{stage}.steps=4" for stage in ("warmup", "disentanglement", "amortisation", "synthesis")]
+    spec = JobSpec(
+        title="Tiny",
+        data=str(write_dataset(tmp_path / "faces", 120)),
+        preset="faces-starter",
+        overrides=(*TINY, *few),
+        judge_steps=0,
+        devices=("cpu",),
+    )
+    jobs = Jobs(tmp_path / "runs", lambda run: process.start([str(program), "_train", str(run)], run))
+    run_folder = jobs.start(spec).folder
+    until_ended(lambda: jobs.poll()[0].state not in ("finished", "failed"))
+    info = jobs.info(run_folder)
+    printed = (run_folder / "output.txt").read_text()
+    assert (info.state, printed) == ("finished", ""), (info.error, printed)
+    assert info.kept is not None and (info.kept / "weights.safetensors").is_file()
 
 
 @pytest.mark.parametrize("with_photo", [False, True])

@@ -124,7 +124,7 @@ class TileDelegate(QStyledItemDelegate):
         if math.isfinite(tile.score):
             words = f"{tile.score:.3f}"
             if math.isfinite(tile.margin):
-                words += f"  ±{tile.margin:.3f}" if width < 110 else f"   margin {tile.margin:.3f}"
+                words += f"  Δ{tile.margin:.3f}" if width < 110 else f"   margin {tile.margin:.3f}"
             painter.setFont(self._small)
             painter.setPen(QColor(tokens.muted))
             line = QRectF(left, top + self._line, width, self._small_line)

@@ -47,6 +47,9 @@ class ExportDialog(QDialog):
         self.which.addItem(f"Only {attribute}", attribute)
         self.details = QCheckBox("With source and score of each label")
         form = QFormLayout()
+        form.setHorizontalSpacing(16)
+        form.setVerticalSpacing(10)
+        self.which.setMinimumWidth(260)
         form.addRow("As", self.kind)
         form.addRow("Labels of", self.which)
         form.addRow("", self.details)
@@ -59,6 +62,7 @@ class ExportDialog(QDialog):
         )
         column = QVBoxLayout(self)
         column.setContentsMargins(20, 18, 20, 14)
+        column.setSpacing(16)
         column.addLayout(form)
         column.addWidget(buttons)
 
@@ -117,16 +121,20 @@ def describe(found: ImportPreview) -> str:
     lines = [f"{found.file.name} names {found.images:,} of these images."]
     lines.append(f"{found.labels:,} labels would be set; {found.same:,} are so already.")
     if found.unknown_files:
-        lines.append(f"{len(found.unknown_files):,} files are not here: {_some(found.unknown_files)}")
+        count = len(found.unknown_files)
+        are = "file is" if count == 1 else "files are"
+        lines.append(f"{count:,} {are} not here: {_some(found.unknown_files)}")
     if found.ambiguous:
-        lines.append(f"{len(found.ambiguous):,} names could be several images: {_some(found.ambiguous)}")
+        names = "1 name" if len(found.ambiguous) == 1 else f"{len(found.ambiguous):,} names"
+        lines.append(f"{names} could be several images: {_some(found.ambiguous)}")
     lines += [f"New values of {name}: {_some(values)}" for name, values in found.new_values.items()]
     if found.new_attributes:
         lines.append(f"New attributes: {_some(list(found.new_attributes.values()))}")
     if found.conflicts:
         some = [f"{c.path} (you: {c.yours or 'none'}, file: {c.theirs or 'none'})" for c in found.conflicts]
-        lines.append(f"{len(found.conflicts):,} labels of yours differ and stay: {_some(some)}")
-    return "\n\n".join(lines)
+        differ = "label of yours differs" if len(some) == 1 else "labels of yours differ"
+        lines.append(f"{len(some):,} {differ}: {_some(some)}")
+    return "\n".join(lines)
 
 
 def _some(texts: list[str]) -> str:

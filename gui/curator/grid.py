@@ -12,7 +12,7 @@ from PySide6.QtCore import (
     QTimer,
     Signal,
 )
-from PySide6.QtGui import QMouseEvent, QPaintEvent, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
 
 from gui.curator.delegate import TileDelegate
@@ -22,6 +22,7 @@ from gui.curator.thumbnails import Thumbnails
 from gui.theme import Theme
 
 SIDES = (72, 96, 120, 140, 168, 200, 248, 320)
+NOTHING = "No image is like that.\nChoose “All images” at “Show”, and “As anything, or not” at “Labelled”."
 AHEAD = 2  # screens of thumbnails that are fetched beyond what is seen
 
 
@@ -37,7 +38,7 @@ class Grid(QListView):
         self, state: CuratorState, thumbnails: Thumbnails, theme: Theme, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
-        self._state, self._thumbnails = state, thumbnails
+        self._state, self._thumbnails, self._theme = state, thumbnails, theme
         self.setObjectName("grid")
         self.setAccessibleName("Images")
         # a list that wraps, not Qt's icon mode, whose layout takes seconds for 100,000 items
@@ -64,6 +65,10 @@ class Grid(QListView):
         self._want.setSingleShot(True)
         self._want.setInterval(15)
         self._want.timeout.connect(self._want_seen)
+        self._fetch = QTimer(self)  # once a person has let go of the window's edge
+        self._fetch.setSingleShot(True)
+        self._fetch.setInterval(150)
+        self._fetch.timeout.connect(self._fetch_sharp)
         self.verticalScrollBar().valueChanged.connect(lambda _: self._start_wanting())
         self.doubleClicked.connect(lambda _: self.large_wanted.emit())
         theme.changed.connect(self.viewport().update)
@@ -72,21 +77,38 @@ class Grid(QListView):
     # tiles
 
     def set_side(self, side: int) -> None:
-        """How large tiles are, in logical pixels."""
-        self.delegate.side = side
-        self.setGridSize(self.delegate.tile_size())
-        self.verticalScrollBar().setSingleStep(self.gridSize().height() // 3)
-        self._thumbnails.set_side(round(side * self.devicePixelRatioF()))
+        """How large tiles are at least, in logical pixels: they grow to fill the width."""
+        self.side = side
+        self._fill_width()
+        self._fetch_sharp()
         self.scroll_to_current()
         self._start_wanting()
 
     def zoom(self, step: int) -> None:
         """The next larger or smaller size."""
-        nearest = min(range(len(SIDES)), key=lambda i: abs(SIDES[i] - self.delegate.side))
+        nearest = min(range(len(SIDES)), key=lambda i: abs(SIDES[i] - self.side))
         side = SIDES[min(len(SIDES) - 1, max(0, nearest + step))]
-        if side != self.delegate.side:
+        if side != self.side:
             self.set_side(side)
             self.zoomed.emit(side)
+
+    def _fill_width(self) -> None:
+        """As many columns of tiles as there is room for, and nothing left beside them."""
+        # as if the bar were always there, else its coming and going would change the tiles and so the bar
+        room = self.width() - 2 * self.frameWidth() - self.verticalScrollBar().sizeHint().width()
+        self.delegate.side = self.side
+        least = self.delegate.tile_size().width()
+        self.delegate.side += max(0, room // max(1, room // least) - least)
+        if self.gridSize() != self.delegate.tile_size():
+            self.setGridSize(self.delegate.tile_size())
+            self.verticalScrollBar().setSingleStep(self.gridSize().height() // 3)
+            self._fetch.start()
+
+    def _fetch_sharp(self) -> None:
+        """Thumbnails of exactly the tiles' size; until then those there are stretched."""
+        self._fetch.stop()
+        self._thumbnails.set_side(round(self.delegate.side * self.devicePixelRatioF()))
+        self._start_wanting()
 
     @property
     def columns(self) -> int:
@@ -255,11 +277,16 @@ class Grid(QListView):
             super().wheelEvent(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """More may be seen."""
+        """Other tiles, and more of them, may be seen."""
         super().resizeEvent(event)
+        self._fill_width()
         self._start_wanting()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint; `painted` is for measurements."""
+        """Paint, or say why there is nothing; `painted` is for measurements."""
         super().paintEvent(event)
+        if self._state.known is not None and not len(self._state.shown):
+            painter = QPainter(self.viewport())
+            painter.setPen(QColor(self._theme.tokens.muted))
+            painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter, NOTHING)
         self.painted.emit()

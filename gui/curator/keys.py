@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QKeySequence
-from PySide6.QtWidgets import (
-    QDialog,
-    QDialogButtonBox,
-    QFormLayout,
-    QKeySequenceEdit,
-    QLabel,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QWidget
 
-from gui.actions import with_keys
-from gui.curator.actions import ACTIONS, GRID, OTHER_KEYS
+from gui.actions import ActionSpec, with_keys
+from gui.curator.actions import ACTIONS, GRID
+from gui.curator.keys_dialog import KeysDialog
 from gui.settings import Settings
 from gui.widgets import asking
 
@@ -48,10 +39,9 @@ class Keys:
             return (self._own[name],) if self._own[name] else ()
         return next(spec.keys for spec in ACTIONS if spec.name == name)
 
-    def workspace(self) -> Any:
-        """What `about.show_shortcuts` lists."""
-        specs = [replace(spec, keys=self.keys_of(spec.name)) for spec in ACTIONS]
-        return SimpleNamespace(ACTIONS=tuple(specs), OTHER_KEYS=OTHER_KEYS)
+    def specs(self) -> tuple[ActionSpec, ...]:
+        """All actions with their keys of now."""
+        return tuple(replace(spec, keys=self.keys_of(spec.name)) for spec in ACTIONS)
 
     def take(self, actions: Mapping[str, QAction], widgets: Sequence[QWidget]) -> None:
         """Make the actions' keys those of `widgets`; the first call counts."""
@@ -76,13 +66,9 @@ class Keys:
             self._actions[spec.name].setShortcuts([QKeySequence(key) for key in keys])
             self.show_tip(self._actions[spec.name], spec.tip)
 
-    def set_keys(self, name: str, keys: str) -> None:
-        """Another key for an action, kept in the settings; the same key leaves the action that had it."""
-        for other in ACTIONS:
-            if keys and other.name != name and keys in self.keys_of(other.name):
-                rest = [key for key in self.keys_of(other.name) if key != keys]
-                self._own[other.name] = rest[0] if rest else ""
-        self._own[name] = keys
+    def set_keys(self, chosen: Mapping[str, str]) -> None:
+        """Other keys for some actions, kept in the settings; empty for none."""
+        self._own.update(chosen)
         self._settings.set(SETTING, [f"{name}={keys}" for name, keys in self._own.items()])
         self._apply()
 
@@ -94,40 +80,10 @@ class Keys:
 
     async def ask(self) -> None:
         """Let a person choose keys."""
-        dialog = QDialog(self._view)
-        dialog.setWindowTitle("Change keys")
-        body = QWidget()
-        form = QFormLayout(body)
-        fields: dict[str, QKeySequenceEdit] = {}
-        for spec in ACTIONS:
-            field = QKeySequenceEdit(QKeySequence((self.keys_of(spec.name) or ("",))[0]))
-            field.setMaximumSequenceLength(1)
-            field.setClearButtonEnabled(True)
-            fields[spec.name] = field
-            form.addRow(spec.tip, field)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setWidget(body)
-        buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Ok
-            | QDialogButtonBox.StandardButton.Cancel
-            | QDialogButtonBox.StandardButton.RestoreDefaults
-        )
-        buttons.accepted.connect(dialog.accept)
-        buttons.rejected.connect(dialog.reject)
-        restore = buttons.button(QDialogButtonBox.StandardButton.RestoreDefaults)
-        restore.clicked.connect(lambda: dialog.done(2))
-        column = QVBoxLayout(dialog)
-        column.addWidget(QLabel("Click a field and press the key. A key that another action has moves here."))
-        column.addWidget(scroll, 1)
-        column.addWidget(buttons)
-        dialog.resize(560, 560)
+        dialog = KeysDialog(self._view, self.specs())
         answer = await asking.finished(dialog)
-        if answer == 2:
+        if answer == dialog.RESTORE:
             self.reset()
         elif answer:
-            for name, field in fields.items():
-                chosen = field.keySequence().toString()
-                if chosen != QKeySequence((self.keys_of(name) or ("",))[0]).toString():
-                    self.set_keys(name, chosen)
+            self.set_keys(dialog.changed())
         self._view.changed.emit()

@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from core.annotate.precision import estimates
+from core.annotate.precision import Estimate, ValueEstimate, estimates
 from gui.curator.label_tab import heading
 from gui.curator.learner import Learner
 from gui.curator.state import CuratorState
 from gui.widgets.labels import muted_label
 
 
+class Audit(QWidget):
+    """How many of a value's labels are right, and a button to check some more of them."""
+
+    check_wanted = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.title = heading("")
+        self.button = QPushButton("Check some")
+        self.button.setProperty("flat", True)
+        self.button.setToolTip("Show some unchecked labels, picked at random, to accept or correct")
+        self.button.clicked.connect(self.check_wanted)
+        self.words = muted_label()
+        head = QHBoxLayout()
+        head.addWidget(self.title, 1)
+        head.addWidget(self.button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addLayout(head)
+        column.addWidget(self.words)
+
+    def show_estimate(self, found: ValueEstimate) -> None:
+        """Tell."""
+        self.title.setText(found.title)
+        self.button.setAccessibleName(f"Check some of {found.title}")
+        self.button.setEnabled(found.proposed > 0)
+        self.words.setText(_sentence(found.estimate, found.proposed))
+
+
 class LearnTab(QWidget):
-    """`review_wanted` shows the proposals in the grid, `apply_wanted` makes labels of them."""
+    """`review_wanted` shows the proposals in the grid, `apply_wanted` makes labels of them, `check_wanted`
+    shows labels of a value to check."""
 
     review_wanted = Signal()
     apply_wanted = Signal()
@@ -29,7 +60,12 @@ class LearnTab(QWidget):
         self.apply = QPushButton("Take over those shown")
         self.apply.setToolTip("Label the images in the grid as proposed: one step to undo")
         self.apply.clicked.connect(self.apply_wanted)
-        self.precision = muted_label()
+        self.precision = muted_label(
+            "Apply a rule, then accept or correct its labels: each counts as a check."
+        )
+        self.audits: list[Audit] = []
+        self._rows = QVBoxLayout()
+        self._rows.setSpacing(10)
         column = QVBoxLayout(self)
         column.setContentsMargins(14, 12, 14, 14)
         column.setSpacing(9)
@@ -39,6 +75,7 @@ class LearnTab(QWidget):
         column.addSpacing(8)
         column.addWidget(heading("How many labels are right"))
         column.addWidget(self.precision)
+        column.addLayout(self._rows)
         column.addStretch(1)
         for signal in (state.labels_changed, state.learned_changed, state.shown_changed):
             signal.connect(self._changed)
@@ -71,20 +108,32 @@ class LearnTab(QWidget):
         shown = self._state.shown
         can = proposals is not None and len(shown) > 0 and bool(proposals.differs[shown].any())
         self.apply.setEnabled(can)
-        self.precision.setText(self._precision())
+        self._show_precision()
 
-    def _precision(self) -> str:
+    def _show_precision(self) -> None:
         known = self._state.known
-        if known is None:
-            return ""
-        lines = []
-        for found in estimates(known.labels):
-            e = found.estimate
-            if e.checked:
-                lines.append(
-                    f"{found.title}: {e.correct:,} of {e.checked:,} checked are right "
-                    f"({e.low:.0%} to {e.high:.0%}). {e.checks_to_halve:,} more checks halve that interval."
-                )
-            elif found.proposed:
-                lines.append(f"{found.title}: none of {found.proposed:,} checked yet.")
-        return "\n".join(lines) or "Apply a rule, then accept or correct its labels: each counts as a check."
+        found = estimates(known.labels) if known is not None else []
+        if not any(one.proposed or one.estimate.checked for one in found):
+            found = []
+        self.precision.setVisible(not found)
+        while len(self.audits) < len(found):
+            audit = Audit()
+            audit.check_wanted.connect(lambda value=len(self.audits): self.check_wanted.emit(value))
+            self.audits.append(audit)
+            self._rows.addWidget(audit)
+        for audit, one in zip(self.audits, found, strict=False):
+            audit.show_estimate(one)
+        for i, audit in enumerate(self.audits):
+            audit.setVisible(i < len(found))
+
+
+def _sentence(known: Estimate, proposed: int) -> str:
+    if known.checked:
+        more = (
+            "1 more check halves" if known.checks_to_halve == 1 else f"{known.checks_to_halve:,} more halve"
+        )
+        return (
+            f"{known.correct:,} of {known.checked:,} checked are right: {known.low:.0%} to {known.high:.0%}. "
+            f"{more} that interval."
+        )
+    return f"None of {proposed:,} checked yet." if proposed else "CLIP labelled none."

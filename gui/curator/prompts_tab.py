@@ -10,6 +10,7 @@ from gui.curator.state import CuratorState
 from gui.widgets.labels import muted_label
 
 DELAY = 250  # ms after the last key
+LINE = 250  # pixels of a text's line, about
 
 
 class PromptsTab(QWidget):
@@ -66,8 +67,10 @@ class PromptsTab(QWidget):
             text.setTabChangesFocus(True)
             text.setLineWrapMode(QPlainTextEdit.LineWrapMode.WidgetWidth)
             text.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-            lines = max(2, min(5, sum(1 + len(p) // 34 for p in value.prompts)))
-            text.setFixedHeight(lines * text.fontMetrics().lineSpacing() + 18)
+            text.setProperty("role", "field")
+            metrics = text.fontMetrics()
+            lines = max(2, min(5, sum(1 + metrics.horizontalAdvance(p) // LINE for p in value.prompts)))
+            text.setFixedHeight(lines * metrics.lineSpacing() + 18)
             self._fill(text, value.prompts)
             text.textChanged.connect(lambda i=i: self._typed(i))
             text.installEventFilter(self)

@@ -26,7 +26,7 @@ class QualityTab(QWidget):
         self._found: np.ndarray = np.zeros(0, np.int64)
         self.progress, self.agreement, self.conflicts, self.duplicates = (muted_label() for _ in range(4))
         self.table = QGridLayout()
-        self.table.setHorizontalSpacing(6)
+        self.table.setHorizontalSpacing(10)
         self.table.setVerticalSpacing(4)
         self.show_conflicts = QPushButton("Show conflicts")
         self.show_conflicts.clicked.connect(self.conflicts_wanted)
@@ -110,7 +110,9 @@ class QualityTab(QWidget):
             return
         titles = [value.title for value in attribute.values]
         for c, title in enumerate([*titles, "None"]):
-            self.table.addWidget(self._cell(title[:6], True), 0, c + 1)
+            cell = self._cell(title if len(title) <= 6 else f"{title[:5]}…", True)
+            cell.setToolTip(title)
+            self.table.addWidget(cell, 0, c + 1)
         for r, title in enumerate(titles):
             self.table.addWidget(self._cell(title, True, left=True), r + 1, 0)
             for c in range(len(titles) + 1):

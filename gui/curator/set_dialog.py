@@ -10,6 +10,7 @@ from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QHBoxLayout,
+    QHeaderView,
     QInputDialog,
     QLabel,
     QPushButton,
@@ -57,6 +58,10 @@ class SetDialog(QDialog):
         self.setWindowTitle("Attributes and values")
         self.tree = QTreeWidget()
         self.tree.setHeaderLabels(["Name", "Images"])
+        self.tree.setAllColumnsShowFocus(True)
+        self.tree.header().setStretchLastSection(False)
+        self.tree.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.tree.headerItem().setTextAlignment(1, Qt.AlignmentFlag.AlignRight)
         self.tree.setSelectionMode(QTreeWidget.SelectionMode.ExtendedSelection)
         self.tree.itemSelectionChanged.connect(self._enable)
         self.buttons: dict[str, QPushButton] = {}
@@ -69,17 +74,22 @@ class SetDialog(QDialog):
             ("delete", "Delete…", self._delete),
         ):
             button = QPushButton(text)
+            button.setAutoDefault(False)
             button.clicked.connect(lambda _=False, job=job: session.start(job()))
             self.buttons[name] = button
             side.addWidget(button)
         side.addStretch(1)
+        self.buttons["merge"].setToolTip("Select several values of one attribute: all become the first")
         row = QHBoxLayout()
+        row.setSpacing(12)
         row.addWidget(self.tree, 1)
         row.addLayout(side)
         closing = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         closing.rejected.connect(self.reject)
+        closing.button(QDialogButtonBox.StandardButton.Close).setDefault(True)
         column = QVBoxLayout(self)
-        column.setContentsMargins(18, 16, 18, 12)
+        column.setContentsMargins(20, 18, 20, 14)
+        column.setSpacing(12)
         column.addWidget(QLabel("Labels are kept. Undo takes each change back."))
         column.addLayout(row, 1)
         column.addWidget(closing)
@@ -97,11 +107,12 @@ class SetDialog(QDialog):
             counts = collection.labels(attribute.name).counts().tolist()
             item = QTreeWidgetItem(self.tree, [attribute.title, f"{sum(counts):,}"])
             item.setData(0, ROLE, (attribute.name, None))
+            item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight)
             for value, count in zip(attribute.values, counts, strict=True):
                 child = QTreeWidgetItem(item, [value.title, f"{count:,}"])
                 child.setData(0, ROLE, (attribute.name, value.name))
+                child.setTextAlignment(1, Qt.AlignmentFlag.AlignRight)
             item.setExpanded(True)
-        self.tree.resizeColumnToContents(0)
         self._enable()
 
     def _chosen(self) -> list[tuple[str, str | None]]:

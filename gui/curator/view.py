@@ -10,11 +10,13 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction, QDragEnterEvent, QDragLeaveEvent, QDropEvent, QKeyEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
+from core.annotate.precision import sample_to_check
 from core.attributes import AttributeSet
 from core.clip.choices import ClipChoice
 from core.collection import Collection
 from core.errors import StudioError
 from gui import about
+from gui.actions import ActionSpec
 from gui.curator import actions
 from gui.curator.files import CuratorFiles, dropped_folder
 from gui.curator.grid import Grid
@@ -31,6 +33,7 @@ from gui.curator.work_bar import WorkBar
 from gui.widgets.elided_label import ElidedLabel
 from gui.workspace import Services, Workspace
 
+CHECKS = 20  # labels to check at a time
 NEEDS_FOLDER = (
     *("close_folder", "import_labels", "export_labels", "train", "large", "arrange"),
     *("zoom_in", "zoom_out", "next_attribute", "previous_attribute"),
@@ -62,6 +65,7 @@ class CuratorView(Workspace):
         self.files = CuratorFiles(self, self.state, self.session, settings)
         self.session.ask_download = self.files.ask_download
         self.keys = Keys(self, settings)
+        self._samples = 0  # how often labels were picked to be checked
         self.place = ElidedLabel()
         self.news = ElidedLabel()
         self._lay_out()
@@ -144,6 +148,7 @@ class CuratorView(Workspace):
         panel.prompts.models.model_chosen.connect(session.choose_model)
         state.scores_changed.connect(self._show_model)
         panel.learn.review_wanted.connect(self._review)
+        panel.learn.check_wanted.connect(self._check)
         panel.learn.apply_wanted.connect(lambda: session.start(self._take_learned()))
         panel.quality.conflicts_wanted.connect(lambda: self.show_only(show="conflicts", order="conflict"))
         panel.quality.duplicates_wanted.connect(lambda: session.start(self._find_duplicates()))
@@ -183,9 +188,13 @@ class CuratorView(Workspace):
             "zoom_in": lambda: grid.zoom(1),
             "zoom_out": lambda: grid.zoom(-1),
             "arrange": lambda: session.start(session.arrange()),
-            "keys": lambda: session.start(about.show_shortcuts(self, self.keys.workspace())),
+            "keys": lambda: session.start(about.show_shortcuts(self, self)),
             "change_keys": lambda: session.start(self.keys.ask()),
         }
+
+    def specs(self) -> tuple[ActionSpec, ...]:
+        """The actions, with other keys where a person chose others."""
+        return self.keys.specs()
 
     def status_widgets(self) -> list[QWidget]:
         """What was done last, and where a person is."""
@@ -344,6 +353,14 @@ class CuratorView(Workspace):
             rows = np.flatnonzero(proposals.differs)
             self.state.set_shown(rows[np.argsort(-proposals.probability[rows], kind="stable")])
             self.news.setText("The proposals, the surest first. Correct them by keys, then take them over.")
+
+    def _check(self, value: int) -> None:
+        known = self.state.known
+        if known is not None:
+            self.state.set_shown(sample_to_check(known.labels, value, CHECKS, self._samples))
+            self._samples += 1
+            self.news.setText("Picked at random. Accept those that are right, correct the others.")
+            self.enter()
 
     async def _take_learned(self) -> None:
         learner = self.panel.learner

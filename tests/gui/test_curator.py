@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QDialog, QLabel
 
 from core.annotate import TopK
 from core.attributes import load_attribute_set
@@ -20,7 +27,9 @@ from core.collection import CLIP, NONE, PERSON, Collection
 from core.paths import resources
 from gui.curator import exchange
 from gui.curator.jobs import MODEL_SETTING
+from gui.curator.keys_dialog import KeysDialog
 from gui.curator.ordering import Arrangement, Known, arrange
+from gui.curator.view import CuratorView
 from gui.widgets import asking
 from tests.gui.curating import curator, make_clip, make_pictures, on_disk, opened, press, scored, settled
 from tests.gui.hands import Hands
@@ -266,3 +275,130 @@ def test_orders_and_filters(tmp_path):
     assert np.array_equal(arrange(known, replace(by_value, reverse=True)), arrange(known, by_value)[::-1])
     assert arrange(known, Arrangement("name")).tolist() == list(range(50))
     assert arrange(known, Arrangement("date")).tolist() == list(range(50)), "made newest first"
+
+
+def keys_page(hands: Hands) -> dict[str, str]:
+    """The page of keys that is open: what each is for, and the keys; and it is closed."""
+    page = next(d for d in hands.window.findChildren(QDialog) if d.windowTitle() == "Keyboard shortcuts")
+    texts = [label.text() for label in page.findChildren(QLabel)]
+    page.close()
+    return dict(zip(texts[1::2], texts[::2], strict=True))
+
+
+async def keys_shown(hands: Hands, view: CuratorView) -> dict[str, str]:
+    """What `?` shows; F1 must show the same."""
+    dialogs = hands.window.findChildren
+    QTest.keyClicks(view.grid, "?")
+    await hands.until(lambda: any(d.isVisible() for d in dialogs(QDialog)), "for the keys")
+    by_question_mark = keys_page(hands)
+    await hands.until(lambda: not dialogs(QDialog))
+    hands.trigger("shortcuts")
+    await hands.until(lambda: any(d.isVisible() for d in dialogs(QDialog)), "for the keys")
+    assert keys_page(hands) == by_question_mark
+    await hands.until(lambda: not dialogs(QDialog))
+    return by_question_mark
+
+
+def test_other_keys_work_and_are_listed(drive, known_folder, clip_folder):
+    accept, uncertain, skip = (
+        "Accept CLIP's value and go on",
+        "Go to the next image CLIP is unsure of",
+        "Leave it as it is and go on",
+    )
+
+    async def first(hands: Hands) -> None:
+        view = await opened(hands, known_folder, clip_folder)
+        before = await keys_shown(hands, view)
+        assert (before[accept], before[uncertain], before[skip]) == ("Return or Enter", "U", "Space")
+        hands.trigger("change_keys")
+        await hands.until(lambda: hands.window.findChildren(KeysDialog))
+        dialog = hands.window.findChildren(KeysDialog)[0]
+        fields = dialog.fields
+        hands.key(Qt.Key.Key_U, fields["accept"])  # moves there
+        await hands.until(lambda: fields["next_uncertain"].keySequence().isEmpty())
+        hands.key(Qt.Key.Key_Space, fields["next_uncertain"])  # and so does this
+        await hands.until(lambda: fields["skip"].keySequence().isEmpty())
+        hands.key(Qt.Key.Key_F1, fields["skip"])
+        assert dialog.about.text() == "F1 belongs to the window. Choose another key."
+        dialog.accept()
+        await hands.until(lambda: not hands.window.findChildren(KeysDialog))
+        hands.window.activateWindow()  # there is no window manager here
+        await hands.until(hands.window.isActiveWindow)
+        view.grid.setFocus()
+        first = view.grid.position
+        press(view, Qt.Key.Key_U)
+        assert view.state.known.labels.source[first] == PERSON and view.grid.position != first
+        second = view.grid.position
+        press(view, Qt.Key.Key_Return)
+        assert view.state.known.labels.source[second] == NONE, "no longer the key of this"
+        await settled(hands, view)
+
+    async def second(hands: Hands) -> None:
+        view = await opened(hands, known_folder, clip_folder)
+        now = await keys_shown(hands, view)
+        assert (now[accept], now[uncertain]) == ("U", "Space")
+        assert skip not in now, "it has no key"
+
+    drive(first)
+    drive(second)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9")
+def test_killed_while_labelling_nothing_is_lost(drive, known_folder, tiny_model, tmp_path, monkeypatch):
+    """A window is killed; in the next one every step can be undone and done again, and all is exported."""
+    command = [sys.executable, "-m", "tests.gui.labels_until_killed", str(known_folder), str(tiny_model)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            acknowledged: dict[str, int] = json.loads(line)
+            if len(acknowledged) >= 20:
+                break
+        child.send_signal(signal.SIGKILL)  # it goes on labelling meanwhile
+    assert child.returncode == -signal.SIGKILL and len(acknowledged) >= 20
+
+    out = tmp_path / "labels.csv"
+    monkeypatch.setattr(asking, "save_path", lambda *_: resolved(out))
+    monkeypatch.setattr(asking, "finished", lambda dialog: resolved(1))
+
+    async def scenario(hands: Hands) -> None:
+        view = curator(hands)
+        hands.window.show_workspace("curate")
+        view.open(known_folder)
+        state = view.state
+        await hands.until(lambda: state.known is not None and view.session.up_to_date)
+        labels, paths = state.known.labels, state.known.images.paths
+        kept = {p: v for p, v, s in zip(paths, labels.value.tolist(), labels.source, strict=True) if s}
+        assert acknowledged.items() <= kept.items()
+        assert len(kept) <= len(acknowledged) + 2, "at most what was on its way when it was killed"
+        assert set(labels.source[labels.source != NONE].tolist()) == {PERSON}
+        assert sum(v == 2 for v in kept.values()) >= 3, "those labelled at once"
+
+        steps = 0
+        while state.undo_title is not None:
+            title = state.undo_title
+            hands.trigger("undo")
+            await hands.until(lambda title=title: state.redo_title == title and view.session.up_to_date)
+            steps += 1
+        assert steps == len(kept) - 2, "three were one step"
+        assert (state.known.labels.source == NONE).all()
+        while state.redo_title is not None:
+            title = state.redo_title
+            hands.trigger("redo")
+            await hands.until(lambda title=title: state.undo_title == title and view.session.up_to_date)
+        now = state.known.labels
+        assert np.array_equal(now.value, labels.value) and np.array_equal(now.source, labels.source)
+        hands.trigger("export_labels")
+        await hands.until(out.is_file)
+        names = [value.name for value in state.attribute.values]
+        column = state.attribute_name
+        with out.open(encoding="utf-8-sig", newline="") as file:
+            exported = {row["file"]: row[column] for row in csv.DictReader(file)}
+        assert {p: exported[p] for p, v in acknowledged.items() if v >= 0} == {
+            p: names[v] for p, v in acknowledged.items() if v >= 0
+        }
+
+    drive(scenario)
+
+
+async def resolved(answer: object) -> object:
+    return answer
