@@ -60,9 +60,7 @@ class LearnTab(QWidget):
         self.apply = QPushButton("Take over those shown")
         self.apply.setToolTip("Label the images in the grid as proposed: one step to undo")
         self.apply.clicked.connect(self.apply_wanted)
-        self.precision = muted_label(
-            "Apply a rule, then accept or correct its labels: each counts as a check."
-        )
+        self.precision = muted_label("Apply a rule, then accept or correct its labels: each is a check.")
         self.audits: list[Audit] = []
         self._rows = QVBoxLayout()
         self._rows.setSpacing(10)
@@ -116,9 +114,9 @@ class LearnTab(QWidget):
         if not any(one.proposed or one.estimate.checked for one in found):
             found = []
         self.precision.setVisible(not found)
-        while len(self.audits) < len(found):
+        for value in range(len(self.audits), len(found)):
             audit = Audit()
-            audit.check_wanted.connect(lambda value=len(self.audits): self.check_wanted.emit(value))
+            audit.check_wanted.connect(lambda value=value: self.check_wanted.emit(value))
             self.audits.append(audit)
             self._rows.addWidget(audit)
         for audit, one in zip(self.audits, found, strict=False):
@@ -129,9 +127,8 @@ class LearnTab(QWidget):
 
 def _sentence(known: Estimate, proposed: int) -> str:
     if known.checked:
-        more = (
-            "1 more check halves" if known.checks_to_halve == 1 else f"{known.checks_to_halve:,} more halve"
-        )
+        count = known.checks_to_halve
+        more = "1 more check halves" if count == 1 else f"{count:,} more checks halve"
         return (
             f"{known.correct:,} of {known.checked:,} checked are right: {known.low:.0%} to {known.high:.0%}. "
             f"{more} that interval."
