@@ -213,7 +213,11 @@ def test_vanished_images_are_said_and_come_back(jobs: Jobs, data: Path, tmp_path
     end = time.monotonic() + PATIENCE
     while (info := jobs.info(run)).state != "failed" and time.monotonic() < end:
         jobs.poll()
-    assert info.error is not None and "images of this training are gone" in info.error.sentence and info.error.raw
+    assert (
+        info.error is not None
+        and "images of this training are gone" in info.error.sentence
+        and info.error.raw
+    )
     (tmp_path / "gone").rename(mine)
     jobs.resume(run)
     assert until(jobs, run, in_synthesis).error is None
@@ -323,7 +327,7 @@ def test_a_budget_shortens_the_plan(jobs: Jobs, data: Path) -> None:
 # ------------------------------------------------------------------------------- before and beside a job
 
 
-def test_labels_are_counted_and_what_is_missing_is_said(data: Path, tmp_path: Path) -> None:
+def test_labels_are_counted_and_what_is_missing_is_said(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     table = label_table(job(data))
     assert table.images == 480 and len(table.counts["glasses"]) == 2
     assert sum(table.counts["glasses"]) + table.missing["glasses"] == 480
@@ -337,6 +341,10 @@ def test_labels_are_counted_and_what_is_missing_is_said(data: Path, tmp_path: Pa
     told = {f.sentence: f for f in check(job(lacking))}
     assert told["Glasses: Glasses has no labelled image."].level == "error"
     assert told["Smile: Smiling has only 3 labelled images."].level == "warning"
+    # a base that goes on knowing its attributes needs no label of them; a new domain does
+    for mode, missing in (("add", False), ("domain", True)):
+        based = {f.sentence for f in check(job(lacking, base=str(tiny_model), mode=mode))}
+        assert ("Glasses: Glasses has no labelled image." in based) == missing
     only = check(job(lacking, attributes=("hair_color",)))
     assert not any("Glasses" in f.sentence for f in only)
     assert [f.level for f in check(job(tmp_path / "nothing"))] == ["error"]

@@ -59,7 +59,7 @@ def check(spec: JobSpec) -> list[Finding]:
         preset_path(spec.preset)
     except StudioError as error:
         return [Finding("error", error.message, error.hint)]
-    findings = _of_labels(table)
+    findings = _of_labels(table, _known_to_base(spec))
     findings += _of_base(spec, table)
     findings += _of_room(spec, table.images)
     findings += _of_device(spec)
@@ -146,7 +146,8 @@ class _StepTimes:
         return float(np.median(self.seconds.get(stage) or [0.0]))
 
 
-def _of_labels(table: LabelCounts) -> list[Finding]:
+def _of_labels(table: LabelCounts, known: dict[str, set[str]]) -> list[Finding]:
+    """What is missing; values that are `known` by attribute already need no label."""
     findings = []
     if table.images < LEAST_IMAGES:
         findings.append(
@@ -160,6 +161,8 @@ def _of_labels(table: LabelCounts) -> list[Finding]:
         ]
     for attribute in table.attributes:
         counts = table.counts[attribute.name]
+        if not sum(counts) and known.get(attribute.name):
+            continue
         if not sum(counts):
             findings.append(
                 Finding("error", f"{attribute.title} has no labels.", "Label some images, or leave it out.")
@@ -167,10 +170,11 @@ def _of_labels(table: LabelCounts) -> list[Finding]:
             continue
         for value, count in zip(attribute.values, counts, strict=True):
             name = f"{attribute.title}: {value.title}"
+            if value.name in known.get(attribute.name, ()):
+                continue
             if not count:
-                findings.append(
-                    Finding("error", f"{name} has no labelled image.", "Label some, or remove the value.")
-                )
+                hint = "Label some, leave the attribute out, or remove the value in Curate."
+                findings.append(Finding("error", f"{name} has no labelled image.", hint))
             elif count < FEW:
                 what = "one labelled image" if count == 1 else f"{count} labelled images"
                 findings.append(
@@ -181,10 +185,17 @@ def _of_labels(table: LabelCounts) -> list[Finding]:
                     )
                 )
     if not any(finding.level in ("warning", "error") for finding in findings):
-        least = min(min(counts) for counts in table.counts.values())
-        findings.append(
-            Finding("fine", f"Every value has at least {least} labels, on {table.images} images.")
-        )
+        needed = [
+            count
+            for attribute in table.attributes
+            for value, count in zip(attribute.values, table.counts[attribute.name], strict=True)
+            if value.name not in known.get(attribute.name, ())
+        ]
+        if needed:
+            what = "new value" if known else "value"
+            findings.append(
+                Finding("fine", f"Every {what} has at least {min(needed)} labels, on {table.images} images.")
+            )
     bare = min(table.missing.values())
     if bare:
         findings.append(
@@ -192,6 +203,19 @@ def _of_labels(table: LabelCounts) -> list[Finding]:
                     "They help too: what they show is learned from the labelled ones.")
         )  # fmt: skip
     return findings
+
+
+def _known_to_base(spec: JobSpec) -> dict[str, set[str]]:
+    """Values by attribute that a fine-tuned model knows without any label, since its base teaches them."""
+    if not spec.base or spec.mode != "add":
+        return {}
+    from core.model import load_card
+
+    try:
+        card = load_card(Path(spec.base))
+    except StudioError:  # `_of_base` says it
+        return {}
+    return {attribute.name: {value.name for value in attribute.values} for attribute in card.attributes}
 
 
 def _of_base(spec: JobSpec, table: LabelCounts) -> list[Finding]:
