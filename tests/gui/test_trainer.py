@@ -22,10 +22,8 @@ from gui.trainer.plots import MOST_POINTS, thinned
 from gui.trainer.view import TrainerView
 from tests.gui.conftest import Drive
 from tests.gui.hands import Hands
-from tests.synthetic import faces_attributes, tiny_config, write_dataset
-
-PLAN = ("warmup.steps=10", "disentanglement.steps=20", "amortisation.steps=6", "synthesis.steps=20000")
-OFTEN = ("sample_every=10", "checkpoint_every=5")
+from tests.gui.training import state_of, to_train, training, write_preset
+from tests.synthetic import faces_attributes, write_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -45,31 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of settings as a person may have one."""
-    path = tmp_path_factory.mktemp("preset") / "tiny.toml"
-    path.write_text(toml(msgspec.to_builtins(tiny_config(*PLAN, *OFTEN))), encoding="utf-8")
-    return path
-
-
-def toml(tree: dict, prefix: str = "") -> str:
-    """Settings as TOML: tables last, numbers, truths, texts and lists as JSON writes them."""
-    flat = {k: list(v) if isinstance(v, tuple) else v for k, v in tree.items() if not isinstance(v, dict)}
-    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in flat.items())
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            text += f"[{prefix}{name}]\n{toml(value, f'{prefix}{name}.')}"
-    return text
-
-
-def to_train(hands: Hands) -> TrainerView:
-    hands.window.show_workspace("train")
-    view = hands.window.workspaces["train"]
-    assert isinstance(view, TrainerView)
-    return view
-
-
-def state_of(view: TrainerView, title: str) -> str:
-    return next((info.state for info in view.state.runs if info.title == title), "")
+    return write_preset(tmp_path_factory.mktemp("preset") / "tiny.toml")
 
 
 async def begin(hands: Hands, view: TrainerView, data: Path, preset: Path, title: str) -> None:
@@ -85,12 +59,6 @@ async def begin(hands: Hands, view: TrainerView, data: Path, preset: Path, title
     assert dialog.labels.topLevelItemCount() == len(faces_attributes().attributes)
     hands.click(dialog.start)
     await hands.until(lambda: state_of(view, title), "for the run")
-
-
-def training(view: TrainerView, stage: str = "synthesis") -> bool:
-    info = view.state.info
-    assert info is None or info.state != "failed" or info.error is None or "ended" in info.error.sentence
-    return info is not None and info.state == "training" and info.stage == stage
 
 
 @pytest.mark.slow
