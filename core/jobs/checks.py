@@ -148,7 +148,7 @@ class _StepTimes:
 
 def _of_labels(table: LabelCounts, known: dict[str, set[str]]) -> list[Finding]:
     """What is missing; values that are `known` by attribute already need no label."""
-    findings = []
+    findings, least = [], list[int]()
     if table.images < LEAST_IMAGES:
         findings.append(
             Finding("error" if table.images < 8 else "warning", f"There are only {table.images} images.",
@@ -168,34 +168,25 @@ def _of_labels(table: LabelCounts, known: dict[str, set[str]]) -> list[Finding]:
                 Finding("error", f"{attribute.title} has no labels.", "Label some images, or leave it out.")
             )
             continue
-        for value, count in zip(attribute.values, counts, strict=True):
-            name = f"{attribute.title}: {value.title}"
-            if value.name in known.get(attribute.name, ()):
-                continue
-            if not count:
-                hint = "Label some, leave the attribute out, or remove the value in Curate."
-                findings.append(Finding("error", f"{name} has no labelled image.", hint))
-            elif count < FEW:
-                what = "one labelled image" if count == 1 else f"{count} labelled images"
-                findings.append(
-                    Finding(
-                        "warning",
-                        f"{name} has only {what}.",
-                        f"From {FEW} on it can be learned, {GOOD} are good.",
-                    )
-                )
-    if not any(finding.level in ("warning", "error") for finding in findings):
         needed = [
-            count
-            for attribute in table.attributes
-            for value, count in zip(attribute.values, table.counts[attribute.name], strict=True)
+            (value.title, count)
+            for value, count in zip(attribute.values, counts, strict=True)
             if value.name not in known.get(attribute.name, ())
         ]
-        if needed:
-            what = "new value" if known else "value"
-            findings.append(
-                Finding("fine", f"Every {what} has at least {min(needed)} labels, on {table.images} images.")
-            )
+        if none := [title for title, count in needed if not count]:
+            hint = "Label some, leave the attribute out, or remove the value in Curate."
+            sentence = f"{attribute.title}: no image is labelled {_either(none)}."
+            findings.append(Finding("error", sentence, hint))
+        if few := [f"{title} ({count})" for title, count in needed if 0 < count < FEW]:
+            hint = f"From {FEW} labels on a value can be learned, {GOOD} are good."
+            sentence = f"{attribute.title}: few images are labelled {_either(few)}."
+            findings.append(Finding("warning", sentence, hint))
+        least += [count for _, count in needed]
+    if not any(finding.level in ("warning", "error") for finding in findings) and least:
+        what = "new value" if known else "value"
+        findings.append(
+            Finding("fine", f"Every {what} has at least {min(least)} labels, on {table.images} images.")
+        )
     bare = min(table.missing.values())
     if bare:
         findings.append(
@@ -203,6 +194,10 @@ def _of_labels(table: LabelCounts, known: dict[str, set[str]]) -> list[Finding]:
                     "They help too: what they show is learned from the labelled ones.")
         )  # fmt: skip
     return findings
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def _known_to_base(spec: JobSpec) -> dict[str, set[str]]:

@@ -44,6 +44,7 @@ KINDS = {
     "folder": "A folder of images; its sub-folders are the values",
 }
 OTHER = "other"
+FACES = ("faces", "paper-faces")  # attribute sets of faces
 NO_DATA = "Label images in Curate, or prepare a folder."
 T = TypeVar("T")
 WAIT_MS = 300  # after the last change, before it is checked
@@ -60,7 +61,7 @@ class NewJob(QDialog):
         self._folder: Path | None = None
         self._kind: Kind = "prepared"
         self._measured: tuple[JobSpec, Estimate] | None = None
-        self._own_title = ""
+        self._guess_faces = False  # whether the data are new, and nobody has said whether to find faces
         self._asked = 0
         self.findings_found: tuple[Finding, ...] = ()
         self.checked = False  # whether the findings are those of the present choice
@@ -213,6 +214,7 @@ class NewJob(QDialog):
         self._services.settings.set("train/data", str(folder))
         self.data_label.setText(str(folder))
         self.labels.forget()
+        self._guess_faces = self._kind == "collection"
         self._show_kind()
         self._changed()
 
@@ -351,6 +353,9 @@ class NewJob(QDialog):
     def _show_findings(self, table: LabelCounts | None, found: tuple[Finding, ...]) -> None:
         if table is not None:
             self.labels.show_counts(table)
+            if self._guess_faces:  # the editor edits aligned faces: so must be what a model of faces learns
+                self._guess_faces = False
+                self.faces.setChecked(table.attributes.name in FACES)
         self.findings_found, self.checked = found, True
         self.findings.show_findings(found)
         self._allow()
