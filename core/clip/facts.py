@@ -89,13 +89,17 @@ def celeba_facts(flags: dict[str, str]) -> dict[str, bool]:
         for name in ("bald", "receding_hairline", "bangs"):
             if not facts[name]:
                 del facts[name]
-    shaven = has("No_Beard")
-    if shaven or has("Goatee") or has("Sideburns") or not has("5_o_Clock_Shadow"):
-        facts["beard"] = not shaven  # mere stubble is open
-    if shaven or has("Sideburns"):
-        facts["full_beard"] = not shaven
-    elif has("Goatee"):
+    # facial hair is called by its most telling name: who has a goatee is not said to have a beard
+    shaven, goatee, moustache = has("No_Beard"), has("Goatee"), has("Mustache")
+    facts["moustache"] = moustache and not goatee
+    if shaven or goatee:
+        facts["beard"] = False
+    elif not moustache and (has("Sideburns") or not has("5_o_Clock_Shadow")):
+        facts["beard"] = True  # mere stubble is open, and a beard with a moustache too
+    if shaven or (goatee and not has("Sideburns")):
         facts["full_beard"] = False
+    elif has("Sideburns") and not goatee:
+        facts["full_beard"] = True
     bare = shaven and not has("Mustache") and not has("Goatee")
     facts["facial_hair"] = not bare
     facts["clean_shaven"] = bare and not has("5_o_Clock_Shadow")

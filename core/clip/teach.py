@@ -1,7 +1,8 @@
 """Train the shipped annotator: a small CLIP of faces, with open_clip's model, tokenizer and loss.
 
 Two stages. First the image side alone learns all facts at once: each fact has a vector of its own that stands
-in for its captions. Then images and captions are trained together, with the facts' vectors still beside them.
+in for its captions. Then images and captions are trained together, with the facts' vectors still beside them
+and as what captions are to come close to.
 Captions alone teach the same far more slowly, for a batch has few that tell a rare fact.
 
 The images are prepared faces (`main.py prepare`) of the splits train and judge: the judge of swaps has no
@@ -34,6 +35,7 @@ from core.clip.loading import CARD_NAME
 from core.clip.wordings import held_out_wordings
 from core.errors import StudioError
 from core.files import atomic_write
+from core.training.augment import moved
 from core.training.dataset import Dataset, balance_weights
 from core.training.run import Run
 
@@ -50,7 +52,7 @@ STORED = 80  # pixels of the images in memory; the model sees a part of them
 MEAN = STD = 0.5
 GREY = 128
 # Images of a source in an epoch, relative: LFW tells no more than the gender, CelebA tells the most.
-SOURCE_WEIGHT = {"celeba": 3.0, "utkface": 1.0, "lfw": 0.15}
+SOURCE_WEIGHT = {"celeba": 3.0, "utkface": 1.5, "lfw": 0.15}
 WEIGHTS_NAME = "open_clip_model.safetensors"
 START, END = 49406, 49407  # open_clip's tokens around a text
 
@@ -58,8 +60,8 @@ START, END = 49406, 49407  # open_clip's tokens around a text
 class Teaching(msgspec.Struct, frozen=True):
     """Settings of a training."""
 
-    fact_steps: int = 1500
-    caption_steps: int = 900
+    fact_steps: int = 700
+    caption_steps: int = 500
     images: int = 64
     captions: int = 96
     vocabulary: int = 200_000  # captions made to learn which words there are
@@ -152,7 +154,7 @@ class Faces:
         self.bordered = np.flatnonzero(self.inside.mean((1, 2)) < 0.8)
         told = np.maximum(1, (facts != 0).sum(0))
         self.shares = ((facts > 0).sum(0) / told).clip(0.01, 0.99)
-        weights = balance_weights(dataset.label_array(), 0.4) * shares[sources] * (np.abs(facts).sum(1) > 0)
+        weights = balance_weights(dataset.label_array(), 0.6) * shares[sources] * (np.abs(facts).sum(1) > 0)
         self.probability = weights / weights.sum()
 
 
@@ -241,12 +243,9 @@ def augmented(faces: Faces, rows: np.ndarray, rng: np.random.Generator) -> torch
     angle = rng.normal(0, 0.07, n)
     scale = np.exp(rng.normal(-0.02, 0.08, n))
     mirror = rng.choice((-1.0, 1.0), n)
-    theta = np.zeros((n, 2, 3), np.float32)
-    theta[:, 0, 0], theta[:, 0, 1] = scale * np.cos(angle) * mirror, -scale * np.sin(angle)
-    theta[:, 1, 0], theta[:, 1, 1] = scale * np.sin(angle) * mirror, scale * np.cos(angle)
-    theta[:, :, 2] = rng.normal(0, 0.05, (n, 2))
-    grid = F.affine_grid(torch.from_numpy(theta), [n, 3, SIZE, SIZE], align_corners=False)
-    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    places = (angle, scale, rng.normal(0, 0.05, (n, 2)), mirror)
+    turned, sized, shifted, sides = (torch.from_numpy(p.astype(np.float32)) for p in places)
+    images = moved(images, turned, sized, shifted, sides, SIZE)
     images = images.div_(255)
 
     def per_image(low: float, high: float, channels: int = 1) -> torch.Tensor:
@@ -350,6 +349,9 @@ def _losses(
         loss.weights = balance((loss.targets > 0).sum(0) / known)
         texts = network.encode_text(speech.tokens([t for _, t in said], speaker), normalize=True)
         losses["captions"] = loss(images, texts, network.logit_scale.exp(), network.logit_bias)
+        # a caption lies where the vectors of the facts that it tells lie together
+        meant = F.normalize(torch.from_numpy(told).float() @ vectors.detach(), dim=-1)
+        losses["words"] = (1 - (texts * meant).sum(1)).mean()
     return losses
 
 
