@@ -88,14 +88,15 @@ class Plot(QWidget):
         for item in self.items:
             self.plot.removeItem(item)
         self.items = []
+        ratio = self.devicePixelRatioF()  # pens of plots are in pixels of the screen
         for line in lines:
             x, y = thinned(line.x, line.y)
             colour = QColor(colour_of(line.colour, self._theme.dark))
             if smoothing and not line.dashed:
                 pale = QColor(colour)
                 pale.setAlpha(60)
-                self._draw(x, y, self._pg.mkPen(pale, width=1))
-            pen = self._pg.mkPen(colour, width=2)
+                self._draw(x, y, self._pg.mkPen(pale, width=ratio))
+            pen = self._pg.mkPen(colour, width=2 * ratio)
             if line.dashed:
                 pen.setDashPattern([3.0, 3.0])
             self._draw(x, smooth(y, smoothing), pen)
