@@ -296,8 +296,8 @@ def test_two_devices_train_one_job_and_answer(jobs: Jobs, data: Path, tiny_model
     until(jobs, run, in_synthesis)
     assert next(e for e in read_events(run) if e.kind == "start").numbers["processes"] == 2
     jobs.pause(run)
-    until(jobs, run, lambda i: i.state == "paused")
-    assert not processes.alive(run)
+    # on a machine with much to do the team is killed, and takes its time to die
+    until(jobs, run, lambda i: i.state == "paused" and not processes.alive(run))
     jobs.stop_and_keep(run)
     assert until(jobs, run, lambda i: i.state == "finished").stopped_early
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +104,7 @@ class Listener:
             withdraw(self.run.folder, "sample")
             self.run.event("asked", request="sample")
             trainer.sample(name)
-        if self._due(name, state.step):
+        if self._due(name, state.step) and not self._wanted():
             self._evaluate(trainer, name)
         self.clock, self.wall = time.monotonic(), time.time()
 
@@ -121,8 +122,14 @@ class Listener:
         """Accuracy and leakage on a few fixed held-out images: shares, by attribute."""
         if len(self.checked) < 20:
             return
-        numbers = quick_evaluation(trainer, self.checked, with_leakage=name in ("amortisation", "synthesis"))
-        self.run.event("evaluation", stage=name, step=trainer.state.step, **numbers)
+        with_leakage = name in ("amortisation", "synthesis")
+        numbers = quick_evaluation(trainer, self.checked, with_leakage, self._wanted)
+        if numbers is not None:
+            self.run.event("evaluation", stage=name, step=trainer.state.step, **numbers)
+
+    def _wanted(self) -> bool:
+        """Whether somebody waits for the training to end."""
+        return self.run.asked("pause") or self.run.asked("stop")
 
     def over_budget(self) -> bool:
         """Whether the time is up; said once."""
@@ -182,8 +189,13 @@ def fixed_images(whole: Dataset) -> tuple[Dataset, Dataset]:
     return held.take(spread(shown, SAMPLE_IMAGES)), held.take(spread(labelled, EVALUATION_IMAGES))
 
 
-def quick_evaluation(trainer: Trainer, dataset: Dataset, with_leakage: bool) -> dict[str, Any]:
-    """The averaged networks' accuracy on labelled images and, by a probe on the residual codes, leakage."""
+def quick_evaluation(
+    trainer: Trainer, dataset: Dataset, with_leakage: bool, stop: Callable[[], bool] = lambda: False
+) -> dict[str, Any] | None:
+    """The averaged networks' accuracy on labelled images and, by a probe on the residual codes, leakage.
+
+    None where `stop` said so in between: all probes together take seconds.
+    """
     from core.metrics.probe import probe
     from core.training.evaluate import encode_all, pixels_of
 
@@ -198,8 +210,12 @@ def quick_evaluation(trainer: Trainer, dataset: Dataset, with_leakage: bool) -> 
     }
     numbers: dict[str, Any] = {"images": len(dataset), "accuracy": accuracy}
     if with_leakage:
-        enough = [k for k in range(len(names)) if _enough(labels[:, k])]
-        probes = probe(codes.residual.cpu().numpy(), labels[:, enough], [names[k] for k in enough], seed=0)
+        residual, probes = codes.residual.cpu().numpy(), []
+        for k in range(len(names)):
+            if stop():
+                return None
+            if _enough(labels[:, k]):
+                probes += probe(residual, labels[:, [k]], [names[k]], seed=0)
         numbers["leakage"] = {p.name: p.accuracy.share for p in probes}
         numbers["leakage_majority"] = {p.name: p.majority for p in probes}
     return numbers

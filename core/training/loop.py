@@ -269,14 +269,16 @@ class Trainer:
                 )
                 if progress:
                     progress(name, state.step, total, {**numbers, "images/s": rate})
-            if state.step % self.config.sample_every == 0 and name in ("disentanglement", "synthesis"):
+            stop = self._asked_to_stop()  # who waits for it waits for no sample
+            sampled = name in ("disentanglement", "synthesis")
+            if not stop and sampled and state.step % self.config.sample_every == 0:
                 self.sample(name)
-            if state.step % self.config.checkpoint_every == 0 and state.step < total:
+            if not stop and state.step % self.config.checkpoint_every == 0 and state.step < total:
                 self._check(name, {key: float(value.detach()) for key, value in parts.items()})
                 self.checkpoint()
             if self.watch is not None:
                 self.watch.after_step(self)
-            if self.team.any(self.team.leads and self.run.asked_to_stop(), self.device):
+            if stop or self._asked_to_stop():
                 self.checkpoint()
                 self.run.event("stopped", stage=name, step=state.step)
                 return False
@@ -285,6 +287,9 @@ class Trainer:
         self._enter(state.stage + 1)
         self.checkpoint()
         return True
+
+    def _asked_to_stop(self) -> bool:
+        return self.team.any(self.team.leads and self.run.asked_to_stop(), self.device)
 
     def _fit_leakage(self) -> None:
         state, every = self.state, self.config.synthesis.leakage_every
