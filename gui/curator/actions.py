@@ -80,7 +80,7 @@ TOOLBAR: ToolBarItems = (
 WITH_TEXT = ("open_folder", "train")
 OTHER_KEYS = (
     ("Arrows", "To the next image; with Shift select on the way"),
-    ("Drag on the ground", "Select with a rubber band"),
+    ("Drag over images", "Select with a rubber band"),
     ("Ctrl+Wheel", "Larger or smaller tiles"),
     ("Esc", "Leave the large view, close a message"),
 )

@@ -121,11 +121,19 @@ class TileDelegate(QStyledItemDelegate):
         metrics = self._label_metrics if tile.label else self._small_metrics
         shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, int(room))
         painter.drawText(QRectF(left, top, room, self._line), Qt.AlignmentFlag.AlignVCenter, shown)
-        if math.isfinite(tile.score):
+        line = QRectF(left, top + self._line, width, self._small_line)
+        painter.setFont(self._small)
+        if tile.learned:
+            painter.setPen(QColor(tokens.accent))
+            shown = self._small_metrics.elidedText(
+                f"Learned: {tile.learned}" if width >= 110 else tile.learned,
+                Qt.TextElideMode.ElideMiddle,
+                int(width),
+            )
+            painter.drawText(line, Qt.AlignmentFlag.AlignVCenter, shown)
+        elif math.isfinite(tile.score):
             words = f"{tile.score:.3f}"
             if math.isfinite(tile.margin):
                 words += f"  Δ{tile.margin:.3f}" if width < 110 else f"   margin {tile.margin:.3f}"
-            painter.setFont(self._small)
             painter.setPen(QColor(tokens.muted))
-            line = QRectF(left, top + self._line, width, self._small_line)
             painter.drawText(line, Qt.AlignmentFlag.AlignVCenter, words)

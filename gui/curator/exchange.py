@@ -30,6 +30,7 @@ KINDS = (
     ("folders", "Folders by value", ""),
 )
 LABELS = "Labels (*.csv *.json);;All files (*)"
+WIDTH = 460  # of its text
 SHOWN = 6  # lines of a list in the preview
 
 
@@ -103,7 +104,8 @@ class ImportDialog(QDialog):
         self.replace_mine.setEnabled(bool(found.conflicts))
         self.words = QLabel(describe(found))
         self.words.setWordWrap(True)
-        self.words.setMinimumWidth(420)
+        self.words.setFixedWidth(WIDTH)
+        self.words.setMinimumHeight(self.words.heightForWidth(WIDTH))
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
         self.ok = buttons.addButton("Import", QDialogButtonBox.ButtonRole.AcceptRole)
         self.ok.setEnabled(bool(found.labels or found.new_attributes or found.new_values))

@@ -13,7 +13,7 @@ from PySide6.QtCore import (
     Signal,
 )
 from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QWheelEvent
-from PySide6.QtWidgets import QAbstractItemView, QListView, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QListView, QStyle, QWidget
 
 from gui.curator.delegate import TileDelegate
 from gui.curator.model import ImageModel
@@ -94,8 +94,9 @@ class Grid(QListView):
 
     def _fill_width(self) -> None:
         """As many columns of tiles as there is room for, and nothing left beside them."""
-        # as if the bar were always there, else its coming and going would change the tiles and so the bar
-        room = self.width() - 2 * self.frameWidth() - self.verticalScrollBar().sizeHint().width()
+        # what Qt lays tiles out in: always without the style's own bar, and a pixel less
+        bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent, None, self.verticalScrollBar())
+        room = self.maximumViewportSize().width() - bar - 1
         self.delegate.side = self.side
         least = self.delegate.tile_size().width()
         self.delegate.side += max(0, room // max(1, room // least) - least)

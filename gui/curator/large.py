@@ -39,8 +39,7 @@ class Picture(QWidget):
         line = self.fontMetrics().height() + 10
         room = QRectF(self.rect()).adjusted(16, 16, -16, -line - 8)
         if self.image is not None and self.image.width():
-            ratio = self.devicePixelRatioF()
-            scale = min(room.width() / self.image.width(), room.height() / self.image.height(), 3 / ratio)
+            scale = min(room.width() / self.image.width(), room.height() / self.image.height(), 3)
             width, height = self.image.width() * scale, self.image.height() * scale
             centre = room.center()
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)

@@ -20,12 +20,16 @@ NONE_OF_THEM = "None of them"
 
 @dataclass(frozen=True)
 class Tile:
-    """What the delegate draws. `label` is empty where there is none; `guess` what Enter would accept."""
+    """What the delegate draws. `label` is empty where there is none; `guess` what Enter would accept.
+
+    `learned` is what the probe proposes (“Old 93%”) where that is another value than label or guess.
+    """
 
     picture: QImage | None
     broken: bool
     label: str
     guess: str
+    learned: str
     source: int
     score: float
     margin: float
@@ -44,6 +48,7 @@ class ImageModel(QAbstractListModel):
         state.labels_changed.connect(self._labels_changed)
         state.scores_changed.connect(self._scores_changed)
         state.preview_changed.connect(self.repaint_all)
+        state.learned_changed.connect(self.repaint_all)
         thumbnails.ready.connect(self.repaint_all)
         self._reset()
 
@@ -69,6 +74,8 @@ class ImageModel(QAbstractListModel):
             words = [known.images.paths[position], tile.label or "No label"]
             if tile.source:
                 words.append(SOURCE_WORDS[tile.source])
+            if tile.learned:
+                words.append(f"learned: {tile.learned}")
             return ", ".join(words)
         return None
 
@@ -86,11 +93,24 @@ class ImageModel(QAbstractListModel):
             number in self._thumbnails.broken,
             label,
             values[best].title if 0 <= best < len(values) and value < 0 and source < IMPORT else "",
+            self._learned(position, value if value >= 0 else best),
             source,
             float(self._scores[position]) if position < len(self._scores) else float("nan"),
             float(known.scores.margin[position]) if known.scores is not None else float("nan"),
             bool(known.assignment.conflicts[position]) if known.assignment is not None else False,
         )
+
+    def _learned(self, position: int, said: int) -> str:
+        """The probe's value and how sure it is, where that isn't the value `said` and nobody settled it."""
+        known = self._state.known
+        assert known is not None
+        if known.learned is None or known.labels.settled[position] or position >= len(known.learned):
+            return ""
+        row = known.learned[position]
+        if not np.isfinite(row).any() or int(np.nanargmax(row)) == said:
+            return ""
+        value = int(np.nanargmax(row))
+        return f"{known.labels.attribute.values[value].title} {row[value]:.0%}"
 
     def rows_of(self, positions: np.ndarray) -> np.ndarray:
         """(K,) rows of those of `positions` that are shown, rising."""

@@ -98,7 +98,8 @@ class SetDialog(QDialog):
         self.show_set()
 
     def show_set(self) -> None:
-        """The tree as the collection has it."""
+        """The tree as the collection has it; what is selected stays so."""
+        chosen, place = self._chosen(), self.tree.verticalScrollBar().value()
         self.tree.clear()
         collection = self._state.collection
         if collection is None:
@@ -112,7 +113,10 @@ class SetDialog(QDialog):
                 child = QTreeWidgetItem(item, [value.title, f"{count:,}"])
                 child.setData(0, ROLE, (attribute.name, value.name))
                 child.setTextAlignment(1, Qt.AlignmentFlag.AlignRight)
+                child.setSelected((attribute.name, value.name) in chosen)
             item.setExpanded(True)
+            item.setSelected((attribute.name, None) in chosen)
+        self.tree.verticalScrollBar().setValue(place)
         self._enable()
 
     def _chosen(self) -> list[tuple[str, str | None]]:
