@@ -196,7 +196,7 @@ def quick_evaluation(
 
     None where `stop` said so in between: all probes together take seconds.
     """
-    from core.metrics.probe import probe
+    from core.metrics.probe import Probe, probe
     from core.training.evaluate import encode_all, pixels_of
 
     model = trainer.model()
@@ -210,7 +210,8 @@ def quick_evaluation(
     }
     numbers: dict[str, Any] = {"images": len(dataset), "accuracy": accuracy}
     if with_leakage:
-        residual, probes = codes.residual.cpu().numpy(), []
+        residual = codes.residual.cpu().numpy()
+        probes: list[Probe] = []
         for k in range(len(names)):
             if stop():
                 return None
