@@ -53,7 +53,8 @@ class Batch:
     `seen` may lack a border that `images` has. `code_rows` (N,) are rows of the residual codes, -1 for none.
     `noise` (N, R) is added to residual codes; `swap_attribute` and `swap_draw` (N,) choose a swap's attribute
     and, in 0..1, its value; `half` (N,) says which images are swapped; `rehearsed` (N, K) in 0..1 choose the
-    values of a picture that is only drawn. `places` (N,) are the images' places in the step's whole batch.
+    values of a picture that is only drawn; `jitter` (N, 4) in 0..1 moves what the classifier sees of a swap.
+    `places` (N,) are the images' places in the step's whole batch.
     """
 
     images: torch.Tensor
@@ -66,6 +67,7 @@ class Batch:
     swap_draw: torch.Tensor
     half: torch.Tensor
     rehearsed: torch.Tensor
+    jitter: torch.Tensor
     places: torch.Tensor
 
     def __len__(self) -> int:
@@ -123,9 +125,11 @@ def make_batch(
     draw = torch.rand(count, generator=generator)
     half = torch.arange(count) < count // 2
     rehearsed = torch.rand(count, labels.shape[1], generator=generator)
+    jitter = torch.rand(count, 4, generator=generator)
     return Batch(
         images, seen, mask, labels, code_rows,
-        noise[part], attribute[part], draw[part], half[part], rehearsed[part], torch.arange(count)[part],
+        noise[part], attribute[part], draw[part], half[part], rehearsed[part], jitter[part],
+        torch.arange(count)[part],
     )  # fmt: skip
 
 

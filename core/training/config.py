@@ -75,8 +75,9 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stage 3: encoder and generator together, with latent matching and an optional adversarial loss.
 
     Not in the paper, 0 turns them off: `swapping` is the weight of the classifier's loss on images decoded
-    with one randomly swapped attribute, so that a swap shows what it says; `leakage` that of what a linear
-    regression reads of the attributes in the residual codes, fitted every `leakage_every` steps.
+    with one randomly swapped attribute, so that a swap shows what it says; `nearness` that of how much else
+    the swap changes (mean absolute difference); `leakage` that of what a linear regression reads of the
+    attributes in the residual codes, fitted every `leakage_every` steps.
     """
 
     steps: int = 10_000
@@ -90,6 +91,7 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gradient_penalty: float = 1.0
     penalty_every: int = 8
     swapping: float = 0.0
+    nearness: float = 0.0
     leakage: float = 0.0
     leakage_every: int = 100
 

@@ -16,11 +16,11 @@ from typing import Protocol
 import msgspec
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from core.errors import Diverged, StudioError
 from core.model import OUTSIDE_VALUE, Model, ModelCard, Source, choose_device
 from core.training import finetune, stages
+from core.training.augment import moved
 from core.training.batch import Batch, make_batch
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset, balance_weights
@@ -210,10 +210,7 @@ class Trainer:
             if self.config.disentanglement.residual_start == "encoder" and self.state.teacher is not None:
                 # for all images in every process of a team, of which each keeps its own
                 codes = torch.empty(len(self.coded), self.config.network.residual_dim, device=self.device)
-                # against leakage the codes are freed of all attributes, else only of the new ones
-                teacher, every = self.state.teacher, list(range(len(self.dataset.attributes)))
-                fresh = teacher.fresh if self.state.leakage is None else every
-                coded = self.dataset.take(self.coded)
+                coded, fresh = self.dataset.take(self.coded), self.state.teacher.fresh
                 finetune.encoder_start(coded, self.size, self.state.networks, codes, fresh)
                 own = self.team.leaders(codes)[self.team.part]
                 self.state.residuals.weight.detach().copy_(own)
@@ -471,14 +468,9 @@ class Trainer:
 
 def _vary_place(images: torch.Tensor, whole: int, part: slice, rng: np.random.Generator) -> torch.Tensor:
     """Small random turns, sizes and places, as faces are never found quite alike."""
-    angle = rng.normal(0, 0.06, whole)
-    scale = np.exp(rng.normal(0, 0.05, whole))
-    theta = np.zeros((whole, 2, 3), np.float32)
-    theta[:, 0, 0], theta[:, 0, 1] = scale * np.cos(angle), -scale * np.sin(angle)
-    theta[:, 1, 0], theta[:, 1, 1] = scale * np.sin(angle), scale * np.cos(angle)
-    theta[:, :, 2] = rng.normal(0, 0.03, (whole, 2))
-    grid = F.affine_grid(torch.from_numpy(theta[part]), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    places = rng.normal(0, 0.06, whole), np.exp(rng.normal(0, 0.05, whole)), rng.normal(0, 0.03, (whole, 2))
+    angle, scale, shift = (torch.from_numpy(p.astype(np.float32)[part]) for p in places)
+    return moved(images, angle, scale, shift)
 
 
 def _vary_light(images: torch.Tensor, whole: int, part: slice, rng: np.random.Generator) -> torch.Tensor:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from core.errors import StudioError
 from core.model import OUTSIDE_VALUE
 from core.nets.classifier import AttributeClassifier
 from core.nets.layers import Trunk
 from core.training import losses
+from core.training.augment import moved
 from core.training.batch import Batch, Whole
 from core.training.config import TrainConfig
 from core.training.perceptual import feature_maps
@@ -232,7 +234,7 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         swapped, value = _random_swap(state, attributes[batch.half], half)
         fake = nets.generator(torch.cat([swapped.flatten(1), residual[batch.half]], 1))
     if y.swapping:
-        logits = nets.classifier(torch.where(half.mask > 0, fake, half.seen))
+        logits = nets.classifier(_jittered(torch.where(half.mask > 0, fake, half.seen), half.jitter))
         wanted, known = half.labels.clone(), whole.swapped  # the other attributes are to stay
         if state.teacher is not None:
             opinions = state.teacher.probabilities(half.seen)
@@ -245,6 +247,11 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         wanted[torch.arange(len(value)), half.swap_attribute] = value
         parts["swapping"] = losses.classification(logits, wanted, known)
         total = total + y.swapping * parts["swapping"]
+    if y.nearness:
+        # where a swap changes nothing that it says, it is to change nothing
+        near = (fake - made[batch.half]).abs()
+        parts["nearness"] = losses.masked_mean(near, half.mask, whole.pixels[half.mask.shape[2]])
+        total = total + y.nearness * parts["nearness"]
     if adversarial and critic is not None:
         critic.requires_grad_(False)
         parts["adversary"] = losses.adversary(critic(_outside(fake, half)), whole.halves)
@@ -254,6 +261,17 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     if adversarial and critic is not None:
         parts["discriminator"] = _discriminate(config, state, half, fake.detach(), whole)
     return parts
+
+
+def _jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
+    """Images turned, sized and shifted a little, half of them blurred, as `jitter` (N, 4) in 0..1 says.
+
+    A pattern that means its value to the classifier at one place only is no change that a person sees.
+    """
+    angle, scale, *shift = (2 * jitter - 1).T
+    placed = moved(images, 0.1 * angle, torch.exp(0.08 * scale), 0.06 * torch.stack(shift, 1))
+    blurred = F.avg_pool2d(placed, 3, 1, 1, count_include_pad=False)
+    return torch.where((jitter[:, :1, None, None] * 7) % 1 < 0.5, blurred, placed)
 
 
 def _matching(found: torch.Tensor, wanted: torch.Tensor, count: torch.Tensor) -> torch.Tensor:

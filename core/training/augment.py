@@ -1,0 +1,27 @@
+"""Small changes of images that change nothing of what they show."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+
+def moved(
+    images: torch.Tensor,
+    angle: torch.Tensor,
+    scale: torch.Tensor,
+    shift: torch.Tensor,
+    mirror: torch.Tensor | None = None,
+    size: int | None = None,
+) -> torch.Tensor:
+    """Images (N, C, S, S) turned by `angle` (N,) in radians, sized and shifted, with repeated borders.
+
+    `scale` (N,) above 1 shows more of the image; `shift` (N, 2) is in halves of the image; `mirror` (N,) is
+    -1 where left and right are exchanged. The result has `size`, or that of the images.
+    """
+    side = 1.0 if mirror is None else mirror
+    sine, cosine = scale * torch.sin(angle), scale * torch.cos(angle)
+    rows = torch.stack([cosine * side, -sine, shift[:, 0], sine * side, cosine, shift[:, 1]], 1)
+    size = size or images.shape[2]
+    grid = F.affine_grid(rows.view(-1, 2, 3), [len(images), images.shape[1], size, size], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
