@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Machines are shared: no example may fail for taking long. CI tries the same examples each time, so that a run
-# that passed here passes there; elsewhere they are new in each run.
+# Machines are shared: no example may fail for taking long. CI tries the same examples each time, so that what
+# passed here passes there; elsewhere they are new in each run.
 settings.register_profile(
     "studio",
     deadline=None,
