@@ -143,7 +143,7 @@ def kill(folder: Path) -> bool:
         else:
             os.killpg(record.pid, signal.SIGKILL)
     end = time.monotonic() + 3
-    while _locked(folder / LOCK) and time.monotonic() < end:
+    while alive(folder) and time.monotonic() < end:
         time.sleep(0.02)
     return True
 
