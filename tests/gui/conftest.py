@@ -13,6 +13,8 @@ from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtWidgets import QApplication
 
 import main
+from core.jobs import process as processes
+from core.jobs import runs_folder
 from gui import app
 from gui.main_window import MainWindow
 from tests.gui.hands import Hands
@@ -45,6 +47,16 @@ def nothing_left() -> Iterator[None]:
         assert not [w for w in application.topLevelWidgets() if isinstance(w, MainWindow) and w.isVisible()]
         running = [t for t in application.findChildren(QTimer) if t.isActive()]
         assert not running, f"timers left: {running}"
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs and models go to the test's folder; no process of them outlives it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    for folder in runs_folder().glob("*"):
+        processes.kill(folder)
 
 
 @pytest.fixture

@@ -10,8 +10,12 @@ from PIL import Image
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
-from core.clip import find_choice
+from core.attributes import load_attribute_set
+from core.clip import ClipModel, find_choice
+from core.clip.embed import embed_collection
 from core.collection import Collection
+from core.paths import resources
+from gui.curator.jobs import MODEL_SETTING
 from gui.curator.view import CuratorView
 from tests.gui.hands import Hands
 
@@ -43,6 +47,17 @@ def make_pictures(folder: Path, count: int) -> Path:
         name = "grün.png" if i == 0 else f"{'more/' if i % 5 == 0 else ''}image {i:03d}.png"
         Image.fromarray(pixels).save(folder / name)
     return folder
+
+
+def make_embedded(folder: Path, clip_folder: Path, count: int) -> Path:
+    """A collection of pictures that need no process to be scored any more."""
+    made = make_pictures(folder, count)
+    with Collection.create(made, load_attribute_set(resources() / "attributes" / "faces.toml")) as collection:
+        collection.scan()
+        choice = find_choice(clip_folder)
+        embed_collection(collection, ClipModel.load(choice, "cpu"))
+        collection.keep_setting(MODEL_SETTING, choice.reference)
+    return made
 
 
 def curator(hands: Hands) -> CuratorView:

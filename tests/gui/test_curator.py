@@ -21,17 +21,24 @@ from PySide6.QtWidgets import QDialog, QLabel
 
 from core.annotate import TopK
 from core.attributes import load_attribute_set
-from core.clip import ClipModel, find_choice
-from core.clip.embed import embed_collection
-from core.collection import CLIP, NONE, PERSON, Collection
+from core.collection import CLIP, NONE, PERSON
 from core.paths import resources
 from gui.curator import exchange
-from gui.curator.jobs import MODEL_SETTING
 from gui.curator.keys_dialog import KeysDialog
 from gui.curator.ordering import Arrangement, Known, arrange
 from gui.curator.view import CuratorView
 from gui.widgets import asking
-from tests.gui.curating import curator, make_clip, make_pictures, on_disk, opened, press, scored, settled
+from tests.gui.curating import (
+    curator,
+    make_clip,
+    make_embedded,
+    make_pictures,
+    on_disk,
+    opened,
+    press,
+    scored,
+    settled,
+)
 from tests.gui.hands import Hands
 
 COUNT = 130
@@ -45,14 +52,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def embedded(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures that need no process to be scored any more."""
-    made = make_pictures(tmp_path_factory.mktemp("embedded") / "faces", COUNT)
-    with Collection.create(made, load_attribute_set(resources() / "attributes" / "faces.toml")) as collection:
-        collection.scan()
-        choice = find_choice(clip_folder)
-        embed_collection(collection, ClipModel.load(choice, "cpu"))
-        collection.keep_setting(MODEL_SETTING, choice.reference)
-    return made
+    return make_embedded(tmp_path_factory.mktemp("embedded") / "faces", clip_folder, COUNT)
 
 
 @pytest.fixture

@@ -13,18 +13,13 @@ import pytest
 from PySide6.QtCore import QPointF
 from PySide6.QtWidgets import QInputDialog, QTreeWidgetItem
 
-from core.attributes import load_attribute_set
-from core.clip import ClipModel, find_choice
-from core.clip.embed import embed_collection
-from core.collection import CLIP, NONE, PERSON, Collection
-from core.paths import resources
+from core.collection import CLIP, NONE, PERSON
 from gui.curator.exchange import ImportDialog
-from gui.curator.jobs import MODEL_SETTING
 from gui.curator.model import TILE
 from gui.curator.set_dialog import ROLE, SetDialog
 from gui.curator.view import CuratorView
 from gui.widgets import asking
-from tests.gui.curating import make_clip, make_pictures, opened, settled
+from tests.gui.curating import make_clip, make_embedded, opened, settled
 from tests.gui.hands import Hands
 
 COUNT = 60
@@ -37,13 +32,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def embedded(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = make_pictures(tmp_path_factory.mktemp("embedded") / "faces", COUNT)
-    with Collection.create(made, load_attribute_set(resources() / "attributes" / "faces.toml")) as collection:
-        collection.scan()
-        choice = find_choice(clip_folder)
-        embed_collection(collection, ClipModel.load(choice, "cpu"))
-        collection.keep_setting(MODEL_SETTING, choice.reference)
-    return made
+    return make_embedded(tmp_path_factory.mktemp("embedded") / "faces", clip_folder, COUNT)
 
 
 @pytest.fixture

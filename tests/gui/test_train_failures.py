@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from core.jobs import process as processes
-from core.jobs import read_events, runs_folder
+from core.jobs import read_events
 from core.training.run import Run
 from gui.trainer.view import TrainerView
 from tests.gui.conftest import Drive
@@ -39,6 +38,8 @@ def step(config, state, batch, stage, *more):
     return real(config, state, batch, stage, *more)
 stages.step = step
 import main
+
+pytestmark = pytest.mark.usefixtures("own_home")
 sys.exit(main.main(["_train", str(folder)]))
 """
 MEMORY = "import torch; torch.empty(2**50)"  # the system's own answer, from torch's allocator
@@ -48,15 +49,6 @@ SLEEP = (
     "clock = time.time; "
     "listening.time = types.SimpleNamespace(monotonic=time.monotonic, time=lambda: clock() + 1800)"
 )
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
-    for folder in runs_folder().glob("*"):
-        processes.kill(folder)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 from PySide6.QtWidgets import QApplication, QInputDialog
 
 from core.installed import list_models
-from core.jobs import process as processes
-from core.jobs import runs_folder
 from core.model import Model
 from gui.trainer.result_tab import ResultTab
 from gui.widgets import asking
@@ -21,17 +18,9 @@ from tests.gui.hands import Hands
 from tests.gui.training import state_of, tiny_job, to_train, trained, training, write_preset
 from tests.synthetic import draw_faces, write_dataset
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 SHORT = ("synthesis.steps=12",)
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Runs and models go to the test's folder; no process of them outlives it."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
-    for folder in runs_folder().glob("*"):
-        processes.kill(folder)
 
 
 @pytest.fixture(scope="module")

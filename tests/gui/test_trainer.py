@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,8 +13,7 @@ import pytest
 from PySide6.QtTest import QTest
 
 from core.installed import list_models
-from core.jobs import Event, JobSpec, RunInfo, runs_folder
-from core.jobs import process as processes
+from core.jobs import Event, JobSpec, RunInfo
 from gui.trainer import words
 from gui.trainer.curve_book import CurveBook, smooth
 from gui.trainer.plots import MOST_POINTS, thinned
@@ -25,15 +23,7 @@ from tests.gui.hands import Hands
 from tests.gui.training import state_of, to_train, training, write_preset
 from tests.synthetic import faces_attributes, write_dataset
 
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Runs and models go to the test's folder; no process of them outlives it."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield
-    for folder in runs_folder().glob("*"):
-        processes.kill(folder)
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 @pytest.fixture(scope="module")
