@@ -87,8 +87,10 @@ def judge_swaps(
         repeats, target = len(attribute.values), np.concatenate(targets)
         score = swap_score(np.tile(before, (repeats, 1)), np.concatenate(after), k, target, names)
         kept = swap_score(np.tile(before_kept, (repeats, 1)), np.concatenate(after_kept), k, target, names)
-        success[attribute.name], preserved[attribute.name] = score.success.share, score.preservation
-        kept_success[attribute.name], kept_preserved[attribute.name] = kept.success.share, kept.preservation
+        success[attribute.name], kept_success[attribute.name] = score.success.share, kept.success.share
+        if len(seen) > 1:  # a judge of one attribute sees no other
+            preserved[attribute.name] = score.preservation
+            kept_preserved[attribute.name] = kept.preservation
     return {
         "swap_success": success,
         "swap_preserved": preserved,
