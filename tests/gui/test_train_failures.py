@@ -21,6 +21,7 @@ from tests.gui.hands import Hands
 from tests.gui.training import tiny_job, to_train, training
 from tests.synthetic import write_dataset
 
+pytestmark = pytest.mark.usefixtures("own_home")
 ROOT = Path(__file__).parents[2]
 # The process of a run, in which {trouble} happens before the twelfth step of the last stage, once.
 PROCESS = """
@@ -38,8 +39,6 @@ def step(config, state, batch, stage, *more):
     return real(config, state, batch, stage, *more)
 stages.step = step
 import main
-
-pytestmark = pytest.mark.usefixtures("own_home")
 sys.exit(main.main(["_train", str(folder)]))
 """
 MEMORY = "import torch; torch.empty(2**50)"  # the system's own answer, from torch's allocator
