@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -17,6 +18,7 @@ from core.jobs import process as processes
 from core.jobs import runs_folder
 from gui import app
 from gui.main_window import MainWindow
+from tests.gui.curating import make_clip, make_embedded
 from tests.gui.hands import Hands
 
 Drive = Callable[..., None]
@@ -57,6 +59,26 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for folder in runs_folder().glob("*"):
         processes.kill(folder)
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A very small CLIP."""
+    return make_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="module")
+def embedded(
+    request: pytest.FixtureRequest, clip_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """As many pictures as the module's COUNT says, embedded; to be copied, not changed."""
+    return make_embedded(tmp_path_factory.mktemp("embedded") / "faces", clip_folder, request.module.COUNT)
+
+
+@pytest.fixture
+def known_folder(embedded: Path, tmp_path: Path) -> Path:
+    """A copy of those, as they were when they were embedded."""
+    return Path(shutil.copytree(embedded, tmp_path / "known"))
 
 
 @pytest.fixture

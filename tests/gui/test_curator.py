@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -30,8 +29,6 @@ from gui.curator.view import CuratorView
 from gui.widgets import asking
 from tests.gui.curating import (
     curator,
-    make_clip,
-    make_embedded,
     make_pictures,
     on_disk,
     opened,
@@ -43,22 +40,6 @@ from tests.gui.hands import Hands
 
 COUNT = 130
 SHIFT = Qt.KeyboardModifier.ShiftModifier
-
-
-@pytest.fixture(scope="module")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("clip"))
-
-
-@pytest.fixture(scope="module")
-def embedded(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_embedded(tmp_path_factory.mktemp("embedded") / "faces", clip_folder, COUNT)
-
-
-@pytest.fixture
-def known_folder(embedded: Path, tmp_path: Path) -> Path:
-    """A copy of those, as they were when they were embedded."""
-    return Path(shutil.copytree(embedded, tmp_path / "known"))
 
 
 @pytest.fixture

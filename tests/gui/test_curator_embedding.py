@@ -17,16 +17,11 @@ from core.collection import Collection
 from core.jobs import process
 from core.paths import resources
 from gui.curator.view import CuratorView
-from tests.gui.curating import curator, make_clip, make_pictures, scored
+from tests.gui.curating import curator, make_pictures, scored
 from tests.gui.hands import Hands
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 COUNT = 640
-
-
-@pytest.fixture(scope="module")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PySide6.QtCore import QPointF
 from PySide6.QtWidgets import QInputDialog, QTreeWidgetItem
 
@@ -19,25 +17,10 @@ from gui.curator.model import TILE
 from gui.curator.set_dialog import ROLE, SetDialog
 from gui.curator.view import CuratorView
 from gui.widgets import asking
-from tests.gui.curating import make_clip, make_embedded, opened, settled
+from tests.gui.curating import opened, settled
 from tests.gui.hands import Hands
 
 COUNT = 60
-
-
-@pytest.fixture(scope="module")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("clip"))
-
-
-@pytest.fixture(scope="module")
-def embedded(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_embedded(tmp_path_factory.mktemp("embedded") / "faces", clip_folder, COUNT)
-
-
-@pytest.fixture
-def folder(embedded: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(embedded, tmp_path / "known"))
 
 
 def item_of(dialog: SetDialog, attribute: str, value: str | None = None) -> QTreeWidgetItem:
@@ -64,9 +47,9 @@ async def type_in(hands: Hands, dialog: SetDialog, text: str) -> None:
     question.accept()
 
 
-def test_values_are_added_merged_and_deleted_and_come_back(drive, folder, clip_folder):
+def test_values_are_added_merged_and_deleted_and_come_back(drive, known_folder, clip_folder):
     async def scenario(hands: Hands) -> None:
-        view = await opened(hands, folder, clip_folder)
+        view = await opened(hands, known_folder, clip_folder)
         state = view.state
         assert state.attribute_name == "age"
         names = [value.name for value in state.attribute.values]
@@ -112,7 +95,9 @@ def test_values_are_added_merged_and_deleted_and_come_back(drive, folder, clip_f
     drive(scenario)
 
 
-def test_an_import_says_what_it_would_do_and_is_one_step(drive, folder, clip_folder, tmp_path, monkeypatch):
+def test_an_import_says_what_it_would_do_and_is_one_step(
+    drive, known_folder, clip_folder, tmp_path, monkeypatch
+):
     file = tmp_path / "theirs.csv"
     seen: list[ImportDialog] = []
 
@@ -127,7 +112,7 @@ def test_an_import_says_what_it_would_do_and_is_one_step(drive, folder, clip_fol
     monkeypatch.setattr(asking, "open_path", chosen)
 
     async def scenario(hands: Hands) -> None:
-        view = await opened(hands, folder, clip_folder)
+        view = await opened(hands, known_folder, clip_folder)
         state = view.state
         paths, names = state.known.images.paths, [value.name for value in state.attribute.values]
         view.session.label(np.array([0, 1]), 0)
@@ -157,9 +142,9 @@ def tile_centre(view: CuratorView, row: int) -> QPointF:
     return QPointF(view.grid.visualRect(view.grid.images.index(row)).center())
 
 
-def test_tiles_fill_the_width_and_a_rubber_band_selects(drive, folder, clip_folder):
+def test_tiles_fill_the_width_and_a_rubber_band_selects(drive, known_folder, clip_folder):
     async def scenario(hands: Hands) -> None:
-        view = await opened(hands, folder, clip_folder)
+        view = await opened(hands, known_folder, clip_folder)
         grid = view.grid
         for width in (1280, 1000, 1113):
             hands.window.resize(width, 800)
@@ -180,9 +165,9 @@ def test_tiles_fill_the_width_and_a_rubber_band_selects(drive, folder, clip_fold
     drive(scenario)
 
 
-def test_what_is_learned_is_shown_taken_over_and_checked(drive, folder, clip_folder):
+def test_what_is_learned_is_shown_taken_over_and_checked(drive, known_folder, clip_folder):
     async def scenario(hands: Hands) -> None:
-        view = await opened(hands, folder, clip_folder)
+        view = await opened(hands, known_folder, clip_folder)
         state, learn = view.state, view.panel.learn
         view.panel.tabs.setCurrentIndex(2)
         assert "enough labels" in learn.status.text() or "need 8 labels" in learn.status.text()
