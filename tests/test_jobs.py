@@ -165,6 +165,12 @@ def test_stop_and_keep_and_a_sample_at_once(jobs: Jobs, data: Path) -> None:
     info = until(jobs, run, lambda i: i.state == "finished")
     assert len(samples_of(run, read_events(run))) > before
     assert info.stopped_early and info.kept is not None
+    # what is kept has a sample of just that
+    events = read_events(run)
+    stopped = next(e for e in events if e.kind == "stopped")
+    last = [e for e in events if e.kind == "sample"][-1]
+    assert (last.numbers["stage"], last.numbers["step"]) == ("synthesis", stopped.numbers["step"])
+    assert last.numbers["held_out"] and [p.name for p in (info.kept / "samples").iterdir()]
     card = Model.load(info.kept, "cpu").card
     assert any("stopped early" in limit for limit in card.limits)
     steps = [e for e in read_events(run) if e.kind == "asked" and e.numbers["request"] == "stop"]

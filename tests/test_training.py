@@ -23,7 +23,7 @@ from core.training import losses, stages
 from core.training.batch import make_batch
 from core.training.config import load_config
 from core.training.dataset import Dataset, Index, balance_weights, write_index
-from core.training.loop import train
+from core.training.loop import Trainer, train
 from core.training.run import Run
 from core.training.state import STAGES, TrainState
 from tests.synthetic import draw_faces, faces_attributes, tiny_config, write_dataset
@@ -166,7 +166,7 @@ SCRIPT = """
     import torch
     torch.set_num_threads(1)
     from core.training.dataset import Dataset
-    from core.training.loop import train
+    from core.training.loop import Trainer, train
     from core.training.run import Run
     from tests.synthetic import tiny_config
     folder = Path(sys.argv[1])
@@ -232,6 +232,45 @@ def test_a_run_stops_when_asked_and_goes_on(tmp_path: Path) -> None:
     assert train(config, dataset, again, "cpu") is not None
     with pytest.raises(StudioError, match="holds a run already"):
         Run.start(run.folder, config)
+
+
+class _Impatient:
+    """Wants an answer again and again, in the middle of steps: after ever more looks."""
+
+    held_out = None
+
+    def __init__(self) -> None:
+        self.looks, self.patience, self.answered = 0, 0, 0
+        self.in_stages: set[int] = set()
+
+    def waits(self) -> bool:
+        self.looks += 1
+        return self.looks > self.patience
+
+    def answer(self, trainer: Trainer) -> None:
+        self.looks, self.patience = 0, self.patience + 5
+        self.answered += 1
+        self.in_stages.add(trainer.state.stage)
+
+    def after_step(self, trainer: Trainer) -> None:
+        self.looks = self.patience = 0
+
+
+def test_a_step_that_is_broken_off_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.training.interrupt.LOOK_EVERY", -1.0)
+    config = tiny_config(
+        "warmup.steps=2", "disentanglement.steps=3", "amortisation.steps=2", "synthesis.steps=3",
+        "synthesis.adversarial=0.1", "synthesis.adversarial_after=0.0", "synthesis.leakage=0.1",
+    )  # fmt: skip
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 60)).part("train")
+    plain = train(config, dataset, Run.start(tmp_path / "plain", config), "cpu")
+    watch = _Impatient()
+    broken = train(config, dataset, Run.start(tmp_path / "broken", config), "cpu", watch=watch)
+    # every step was broken off in its forward and in its backward half, in every stage
+    assert watch.answered > 10 * 4 and watch.in_stages == {0, 1, 2, 3}
+    assert plain is not None and broken is not None
+    a, b = plain.networks.state_dict(), broken.networks.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_a_batch_in_pieces_gives_the_whole_batchs_gradients(tmp_path: Path) -> None:

@@ -129,6 +129,13 @@ class _StepTimes:
         self.before = time.perf_counter()
         self.stage = ""
 
+    def waits(self) -> bool:
+        """Nobody does."""
+        return False
+
+    def answer(self, trainer: object) -> None:
+        """Nobody asks."""
+
     def after_step(self, trainer: object) -> None:
         """As `core.training.loop.Watch` says."""
         from core.training.state import STAGES

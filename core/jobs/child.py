@@ -226,7 +226,9 @@ def _train(run: JobRun, spec: JobSpec, config: TrainConfig, whole: Dataset) -> N
             return
         if only_keep:
             run.acknowledge()
-        model, stage = model_so_far(config, part, run, spec.devices[0])
+        listener = Listener(run, config, whole, spec)
+        model, stage = model_so_far(config, part, run, spec.devices[0], listener)
+        run.listener = None
     withdraw(run.folder, "pause", "sample")
     finish.touch()
     _finish(run, spec, config, whole, model, stage)

@@ -78,7 +78,7 @@ class Listener:
         self.device: Any = None
         self.stage, self.step = STAGES[0], 0
         self._spent: dict[str, list[float]] = {}
-        self._sampled = False
+        self._over = False
 
     def _known_times(self) -> dict[str, float]:
         with suppress(OSError, msgspec.MsgspecError):
@@ -100,13 +100,22 @@ class Listener:
             self.seconds[name] = float(np.mean(spent))
         self.device = trainer.device
         self.stage, self.step = name, state.step
-        if self.run.asked("sample"):
-            withdraw(self.run.folder, "sample")
-            self.run.event("asked", request="sample")
-            trainer.sample(name)
+        if self.waits():
+            self.answer(trainer)
         if self._due(name, state.step) and not self._wanted():
             self._evaluate(trainer, name)
         self.clock, self.wall = time.monotonic(), time.time()
+
+    def waits(self) -> bool:
+        """Whether somebody asks for a sample."""
+        return self.run.asked("sample")
+
+    def answer(self, trainer: Trainer) -> None:
+        """Draw the sample that is asked for."""
+        withdraw(self.run.folder, "sample")
+        self.run.event("asked", request="sample")
+        trainer.sample(STAGES[trainer.state.stage])
+        self.clock, self.wall = time.monotonic(), time.time()  # no step has taken that long
 
     def _due(self, name: str, step: int) -> bool:
         every = self.config.sample_every
@@ -136,7 +145,9 @@ class Listener:
         budget = self.spec.minutes * 60 * OVERTIME
         if not budget or self.before + time.monotonic() - self.started < budget:
             return False
-        self.run.event("budget", minutes=self.spec.minutes)
+        if not self._over:
+            self._over = True
+            self.run.event("budget", minutes=self.spec.minutes)
         return True
 
     # -- standing -------------------------------------------------------------------------------------------

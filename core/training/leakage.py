@@ -15,6 +15,7 @@ from core.nets.build import Networks
 from core.training.dataset import Dataset
 
 IMAGES, BATCH = 3000, 250  # that a fit looks at
+CONFIDENT = 0.9  # from here on what the classifier sees counts as a label
 RIDGE = 0.1  # of the mean variance of a code's entry
 
 
@@ -62,13 +63,19 @@ class LinearLeakage(nn.Module):
 
 @torch.no_grad()
 def fit_to(leakage: LinearLeakage, dataset: Dataset, networks: Networks, size: int, seed: list[int]) -> None:
-    """Fit to a random choice of images, encoded by `networks`; the same for the same seed and weights."""
+    """Fit to a random choice of images, encoded by `networks`; the same for the same seed and weights.
+
+    Where there is no label, what the classifier is sure of stands for it: some hundred labels alone would
+    fit noise.
+    """
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.choice(len(dataset), min(IMAGES, len(dataset)), replace=False))
     device = leakage.mean.device
-    codes = []
-    for start in range(0, len(chosen), BATCH):
-        images, _ = dataset.batch(chosen[start : start + BATCH], size)
-        codes.append(networks.residual_encoder(images.to(device)))
     labels = torch.from_numpy(dataset.label_array()[chosen]).to(device)
-    leakage.fit(torch.cat(codes), labels)
+    codes, seen = [], []
+    for start in range(0, len(chosen), BATCH):
+        images = dataset.batch(chosen[start : start + BATCH], size)[0].to(device)
+        codes.append(networks.residual_encoder(images))
+        best = [logits.softmax(1).max(1) for logits in networks.classifier(images)]
+        seen.append(torch.stack([torch.where(p >= CONFIDENT, value, -1) for p, value in best], 1))
+    leakage.fit(torch.cat(codes), torch.where(labels >= 0, labels, torch.cat(seen)))

@@ -10,6 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from core.training.augment import moved
 from core.training.batch import Batch, make_batch
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset, balance_weights
+from core.training.interrupt import Interrupted, interruptible
 from core.training.leakage import fit_to
 from core.training.parallel import Team
 from core.training.perceptual import features_record, find_features, load_features
@@ -34,6 +36,7 @@ from core.training.state import STAGES, TrainState
 
 REPORT_EVERY = 20
 SAMPLE_ROWS = 10
+SAMPLED = ("disentanglement", "synthesis")  # stages in which the generator learns
 BEST_IMAGES, BEST_BATCH = 256, 64  # held-out images that choose the best checkpoint
 Progress = Callable[[str, int, int, dict[str, float]], None]
 
@@ -42,6 +45,12 @@ class Watch(Protocol):
     """Somebody who looks on: may measure and write samples, must change nothing and draw no random number."""
 
     held_out: Dataset | None  # images for samples, once there is an encoder to see them
+
+    def waits(self) -> bool:
+        """Whether somebody waits for `answer`: then a step in its middle is broken off, and taken again."""
+
+    def answer(self, trainer: Trainer) -> None:
+        """Called between steps where somebody waits."""
 
     def after_step(self, trainer: Trainer) -> None:
         """Called after every step, `trainer.state` says which."""
@@ -80,11 +89,20 @@ def train(
     return trainer.model()
 
 
-def model_so_far(config: TrainConfig, dataset: Dataset, run: Run, device: str = "auto") -> tuple[Model, str]:
-    """The averaged networks of the last checkpoint as a model, and the stage the run is in, "" at its end."""
+def model_so_far(
+    config: TrainConfig, dataset: Dataset, run: Run, device: str = "auto", watch: Watch | None = None
+) -> tuple[Model, str]:
+    """The averaged networks of the last checkpoint as a model, and the stage the run is in, "" at its end.
+
+    Leaves a sample of it in the run, with the images of `watch`.
+    """
     trainer = Trainer(config, dataset, run, choose_device(device))
+    trainer.watch = watch
     trainer.resume()
-    return trainer.model(), (*STAGES, "")[trainer.state.stage]
+    stage = (*STAGES, "")[trainer.state.stage]
+    if stage in SAMPLED and trainer.state.step:
+        trainer.sample(stage)
+    return trainer.model(), stage
 
 
 class Trainer:
@@ -252,8 +270,13 @@ class Trainer:
             self._set_rates(name, state.step / total)
             if name == "synthesis":
                 self._fit_leakage()
-            batch = self._batch(name, state.step)
-            parts = self._step(name, batch, state.step / total)
+            parts = self._step(name, self._batch(name, state.step), state.step / total)
+            if parts is None:
+                if self._asked_to_stop():
+                    return self._stop(name)
+                if self.watch is not None:
+                    self.watch.answer(self)
+                continue
             state.update_average(self.config.ema_decay, state.step)
             state.step += 1
             seen += getattr(self.config, name).batch
@@ -267,8 +290,7 @@ class Trainer:
                 if progress:
                     progress(name, state.step, total, {**numbers, "images/s": rate})
             stop = self._asked_to_stop()  # who waits for it waits for no sample
-            sampled = name in ("disentanglement", "synthesis")
-            if not stop and sampled and state.step % self.config.sample_every == 0:
+            if not stop and name in SAMPLED and state.step % self.config.sample_every == 0:
                 self.sample(name)
             if not stop and state.step % self.config.checkpoint_every == 0 and state.step < total:
                 self._check(name, {key: float(value.detach()) for key, value in parts.items()})
@@ -276,14 +298,20 @@ class Trainer:
             if self.watch is not None:
                 self.watch.after_step(self)
             if stop or self._asked_to_stop():
-                self.checkpoint()
-                self.run.event("stopped", stage=name, step=state.step)
-                return False
-        if total and name in ("disentanglement", "synthesis"):
+                return self._stop(name)
+        if total and name in SAMPLED:
             self.sample(name)
         self._enter(state.stage + 1)
         self.checkpoint()
         return True
+
+    def _stop(self, name: str) -> bool:
+        self.checkpoint()
+        self.run.event("stopped", stage=name, step=self.state.step)
+        return False
+
+    def _awaited(self) -> bool:
+        return self.run.asked_to_stop() or (self.watch is not None and self.watch.waits())
 
     def _asked_to_stop(self) -> bool:
         return self.team.any(self.team.leads and self.run.asked_to_stop(), self.device)
@@ -294,11 +322,16 @@ class Trainer:
             seed = [self.config.seed, 500, state.step]
             fit_to(state.leakage, self.dataset, state.networks, self.size, seed)
 
-    def _step(self, name: str, batch: Batch, share: float) -> stages.Losses:
-        """One step; where memory runs out, in smaller pieces from then on."""
+    def _step(self, name: str, batch: Batch, share: float) -> stages.Losses | None:
+        """One step; where memory runs out, in smaller pieces from then on. None, with nothing changed, if it
+        was broken off because somebody waits. Processes of a team end their steps together."""
+        alone = self.team.size == 1
         while True:
             try:
-                return stages.step(self.config, self.state, batch, name, share, self.pieces)
+                with interruptible(self._awaited) if alone else nullcontext():
+                    return stages.step(self.config, self.state, batch, name, share, self.pieces)
+            except Interrupted:
+                return None
             except torch.OutOfMemoryError as error:
                 size = getattr(self.config, name).batch // self.team.size
                 if self.pieces * 2 > size:

@@ -254,8 +254,10 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         total = total + y.nearness * parts["nearness"]
     if adversarial and critic is not None:
         critic.requires_grad_(False)
-        parts["adversary"] = losses.adversary(critic(_outside(fake, half)), whole.halves)
-        critic.requires_grad_(True)
+        try:
+            parts["adversary"] = losses.adversary(critic(_outside(fake, half)), whole.halves)
+        finally:  # the step may be broken off
+            critic.requires_grad_(True)
         total = total + adversarial * parts["adversary"]
     total.backward()
     if adversarial and critic is not None:

@@ -56,7 +56,7 @@ class Learner(QObject):
 
     async def learn(self) -> None:
         """Learn if people's labels are other than they were, and tell what it says of all images."""
-        known, annotator, state = self._state.known, self._session.annotator, self._state
+        known, annotator, state = self._state.known, self._session.work.annotator, self._state
         if known is None or annotator is None or known.scores is None:
             return
         labels = flow.training_labels(known.labels)

@@ -6,7 +6,7 @@ Labels have a thread of their own, so that they are on the disk at once however 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,25 +18,23 @@ from core.annotate import Rule, flow
 from core.annotate.probe import Probe, Proposals
 from core.annotate.quality import Disagreement, disagreements
 from core.attributes import AttributeSet
-from core.collection import SOURCES, Change, Collection, LabelTable
+from core.collection import SOURCES, Change, LabelTable
 from core.collection.edits import SetPrompts
 from core.collection.imports import ImportPreview
-from core.collection.journal import images_in_words
 from core.errors import StudioError
 from core.worker import JobContext, Worker
 from gui.curator import ordering
-from gui.curator.annotator import Annotator, foresee
-from gui.curator.embedding import PATIENCE, follow, job_of, oddities
+from gui.curator.annotator import foresee
+from gui.curator.embedding import PATIENCE
 from gui.curator.jobs import (
     ATTRIBUTE_SETTING,
     MODEL_SETTING,
     Work,
-    fetch,
-    is_available,
     kept_choice,
     open_collection,
     read_known,
 )
+from gui.curator.long_work import LongWork
 from gui.curator.ordering import Arrangement
 from gui.curator.state import CuratorState
 from gui.curator.thumbnails import Thumbnails
@@ -45,7 +43,6 @@ from gui.workspace import Activity
 
 if TYPE_CHECKING:
     from core.clip import ClipChoice
-    from core.clip.embed import EmbedJob
 
 T = TypeVar("T")
 
@@ -54,7 +51,6 @@ class CuratorSession(Tasks):
     """Opens, scans, embeds, scores, labels. Errors for people are emitted, never raised."""
 
     activity_changed = Signal(object)
-    work_changed = Signal(object)
     said = Signal(str)  # a sentence about what was done
     travelled = Signal(object)  # (M,) positions that an undo or a redo changed
 
@@ -62,20 +58,14 @@ class CuratorSession(Tasks):
         super().__init__(parent)
         self._state, self._thumbnails = state, thumbnails
         self._desk, self._machine = Worker("labels"), Worker("clip")
-        self.annotator: Annotator | None = None
-        self._stop = False
-        self._annotating: asyncio.Task[Any] | None = None
+        self.work = LongWork(self, state, thumbnails)
         self._writes = 0  # labels on their way to the disk
         self._scorings = 0  # scores on their way
         self._arrangings = 0
-        self.work = Work()
-        self.ask_download: Callable[[ClipChoice], Awaitable[bool]] | None = None
 
     async def close(self) -> None:
         """End everything; labels that were given are written first, and the process that embeds stops."""
-        self._stop = True
-        if self._annotating is not None and not self._annotating.done():
-            await asyncio.wait([self._annotating], timeout=PATIENCE)
+        await self.work.end(PATIENCE)
         for task in [t for t in self._tasks if t.get_name().startswith("label")]:
             await asyncio.gather(task, return_exceptions=True)
         await super().close()
@@ -104,7 +94,7 @@ class CuratorSession(Tasks):
     @property
     def up_to_date(self) -> bool:
         """Whether all labels are written, and the grid shows what is known."""
-        under_way = any(not task.done() for task in self._tasks if task is not self._annotating)
+        under_way = any(not task.done() for task in self._tasks if not self.work.is_task(task))
         return not (under_way or self._writes or self._scorings or self._arrangings)
 
     @property
@@ -119,16 +109,16 @@ class CuratorSession(Tasks):
     ) -> bool:
         """Open a folder; `attributes` are for one without a collection. True if its grid is shown."""
         await self.close_collection()
-        self._stop = False
+        self.work.stopped = False
         collection = await self.desk(lambda: open_collection(folder, attributes))
         try:
             if not len(collection.images()):
-                await self._scan(collection)
+                await self.work.scan(collection)
             known = await self.desk(lambda: read_known(collection, ""))
             if not len(known.images):
-                if self._stop:
+                if self.work.stopped:
                     collection.close()
-                    self._tell_work(Work())
+                    self.work.tell(Work())
                     return False
                 raise StudioError(
                     f"There are no images in {folder}.",
@@ -136,7 +126,7 @@ class CuratorSession(Tasks):
                 )
         except BaseException:
             collection.close()
-            self._tell_work(Work())
+            self.work.tell(Work())
             raise
         if choice is None:
             choice = await self.desk(lambda: kept_choice(collection))
@@ -151,167 +141,25 @@ class CuratorSession(Tasks):
         self._state.set_known(known)
         await self._find_titles()
         await self.arrange()
-        self._begin(choice, rescan=True)
+        self.work.begin(choice, rescan=True)
         return True
 
     async def close_collection(self) -> None:
         """Let go of the open collection, once its labels are written."""
-        self._stop = True
-        if self._annotating is not None and not self._annotating.done():
-            await asyncio.gather(self._annotating, return_exceptions=True)
+        await self.work.end()
         while self._writes or self._scorings or self._arrangings:
             await asyncio.sleep(0.01)
-        collection, self.annotator = self._state.collection, None
+        self.work.forget()
+        collection = self._state.collection
         if collection is not None:
             self._state.set_collection(None)
             await self.desk(collection.close)
-        self._tell_work(Work())
-
-    async def _scan(self, collection: Collection) -> list[int]:
-        """Bring the images up to date; ids of those whose file changed."""
-        loop = asyncio.get_running_loop()
-
-        def tell(fraction: float, text: str) -> None:
-            loop.call_soon_threadsafe(self._tell_work, Work("running", text, fraction or None))
-
-        self._tell_work(Work("running", "Looking for images"))
-        report = await self._on(
-            self._machine, lambda context: collection.scan(tell, lambda: self._stop or context.cancelled())
-        )
-        if report.broken:
-            one = len(report.broken) == 1
-            words = "file can't be read and is" if one else "files can't be read and are"
-            self.said.emit(f"{len(report.broken):,} {words} left out.")
-        return report.changed
-
-    def _begin(self, choice: ClipChoice, rescan: bool) -> None:
-        self._stop = False
-        self._annotating = self.start(self._annotate(choice, rescan))
-
-    def stop(self) -> None:
-        """Stop the long work; what is done is kept."""
-        self._stop = True
-
-    def go_on(self) -> None:
-        """Go on with the long work."""
-        if self.annotator is not None and (self._annotating is None or self._annotating.done()):
-            self._begin(self.annotator.choice, rescan=False)
-
-    def choose_model(self, choice: ClipChoice) -> None:
-        """Annotate with another model."""
-        collection = self._state.collection
-        if collection is not None:
-            self.start(self._change_model(collection, choice))
-
-    async def _change_model(self, collection: Collection, choice: ClipChoice) -> None:
-        self._stop = True
-        if self._annotating is not None:
-            await asyncio.gather(self._annotating, return_exceptions=True)
-        await self.desk(lambda: collection.keep_setting(MODEL_SETTING, choice.reference))
-        self._state.set_scores(None, None, None)
-        self.annotator = None
-        self._begin(choice, rescan=False)
-
-    async def _annotate(self, choice: ClipChoice, rescan: bool) -> None:
-        """Look for new images, embed what has no embedding, score."""
-        collection = self._state.collection
-        if collection is None:
-            return
-        try:
-            if rescan:
-                await self._look_again(collection)
-            if self.annotator is None:
-                self.annotator = Annotator(collection, choice)
-            annotator = self.annotator
-            if not await self._have(choice):
-                self._tell_work(Work("stopped", f"{choice.title} is not on this machine."))
-                return
-            self._tell_work(Work("running", f"Loading {choice.title}"))
-            await self._embed(annotator)
-        except BaseException as error:
-            hint = Work("stopped", "CLIP's scores are not there.")
-            self._tell_work(hint if isinstance(error, Exception) else Work())
-            raise
-
-    async def _have(self, choice: ClipChoice) -> bool:
-        """Whether the model is here; where it isn't, a person is asked whether to fetch it."""
-        if choice.shipped or choice.path is not None:
-            return True  # where something is missing, loading says what
-        self._tell_work(Work("running", f"Looking for {choice.title}"))
-        if await self.machine(lambda _: is_available(choice)):
-            return True
-        if self.ask_download is None or not await self.ask_download(choice):
-            return False
-        loop = asyncio.get_running_loop()
-
-        def tell(fraction: float, text: str) -> None:
-            loop.call_soon_threadsafe(self._tell_work, Work("running", text, fraction))
-
-        return await self.machine(lambda _: fetch(choice, tell, lambda: self._stop))
-
-    async def _look_again(self, collection: Collection) -> None:
-        changed = await self._scan(collection)
-        self._thumbnails.forget(changed)
-        known = await self.desk(lambda: read_known(collection, self._state.attribute_name))
-        old = self._state.known
-        if old is None or known.images is not old.images:
-            self._state.set_known(known)
-            await self.arrange()
-
-    async def _embed(self, annotator: Annotator) -> None:
-        """Have what is missing embedded by a process, and score it."""
-        job, missing = await self._find_missing(annotator)
-        total = missing
-        if job is not None:
-
-            async def rescore() -> None:
-                await self.machine(lambda _: annotator.forget_embeddings())
-                await self.score()
-
-            try:
-                status = await follow(job, self._tell_work, lambda: self._stop, rescore)
-            except StudioError:
-                await rescore()
-                raise
-            await self.machine(lambda _: annotator.forget_embeddings())
-            missing = len(await self.machine(lambda _: annotator.missing()))
-            if status.state == "finished" and (words := oddities(status)):
-                self.said.emit(words)
-                missing -= status.unreadable
-        await self.score()
-        if missing > 0:
-            words = f"{images_in_words(missing)} wait{'s' if missing == 1 else ''} for CLIP."
-            self._tell_work(Work("stopped", words, 1 - missing / max(total, missing)))
-        else:
-            self._tell_work(Work())
-
-    async def _find_missing(self, annotator: Annotator) -> tuple[EmbedJob | None, int]:
-        """The process that embeds what is missing, None if nothing is; and the number of images."""
-        collection, choice = annotator.collection, annotator.choice
-        job: EmbedJob | None = None
-        if not await self.machine(lambda _: collection.embedded):  # it starts while the model is loaded here
-            job = await self.machine(lambda _: job_of(collection, choice))
-        try:
-            missing = len(await self.machine(lambda _: annotator.missing()))
-        except BaseException:
-            if job is not None:
-                job.cancel()
-            raise
-        if job is None and missing and not self._stop:
-            job = await self.machine(lambda _: job_of(collection, choice))
-        return job, missing
-
-    def _tell_work(self, work: Work) -> None:
-        self.work = work
-        self.work_changed.emit(work)
-        busy = work.state == "running"
-        self.activity_changed.emit(Activity(work.text, work.fraction) if busy else Activity())
 
     # scores
 
     async def score(self) -> None:
         """Score the draft, foresee the rule, and arrange again."""
-        annotator, state = self.annotator, self._state
+        annotator, state = self.work.annotator, self._state
         if annotator is None or state.draft is None or state.known is None:
             return
         self._scorings += 1
@@ -334,7 +182,7 @@ class CuratorSession(Tasks):
                 if told_to_end():
                     raise
                 return  # newer scores are on their way
-            if made is None or annotator is not self.annotator or state.known is None:
+            if made is None or annotator is not self.work.annotator or state.known is None:
                 return
             scores, assignment, found = made
             if draft is state.draft and len(scores) == state.count:

@@ -77,7 +77,7 @@ class _Probe:
     async def run(self, folder: Path, seconds: float) -> dict[str, float]:
         view = self._view
         # the files of most images don't exist: a scan would find them vanished, and there is no CLIP here
-        view.session._begin = lambda *_args, **_names: None  # type: ignore[method-assign]
+        view.session.work.begin = lambda *_args, **_names: None  # type: ignore[method-assign]
         start = time.perf_counter()
         view.open(folder)
         await _until(lambda: view.state.known is not None and len(view.state.shown) > 0)

@@ -63,7 +63,7 @@ class CuratorView(Workspace):
         self.work_bar = WorkBar()
         self.labelling = Labelling(self.state, self.session, self.grid)
         self.files = CuratorFiles(self, self.state, self.session, settings)
-        self.session.ask_download = self.files.ask_download
+        self.session.work.ask_download = self.files.ask_download
         self.keys = Keys(self, settings)
         self._samples = 0  # how often labels were picked to be checked
         self.place = ElidedLabel()
@@ -110,11 +110,11 @@ class CuratorView(Workspace):
     def _connect(self) -> None:
         state, session, grid, start = self.state, self.session, self.grid, self.start_page
         session.activity_changed.connect(self.activity_changed)
-        session.work_changed.connect(self.work_bar.show_work)
+        session.work.changed.connect(self.work_bar.show_work)
         session.said.connect(self.news.setText)
         session.travelled.connect(self._travelled)
-        self.work_bar.stop_wanted.connect(session.stop)
-        self.work_bar.go_on_wanted.connect(session.go_on)
+        self.work_bar.stop_wanted.connect(session.work.stop)
+        self.work_bar.go_on_wanted.connect(session.work.go_on)
         start.folder_wanted.connect(self.ask_open)
         start.recent_wanted.connect(self.open)
         start.set_file_wanted.connect(lambda: session.start(self.files.ask_set(start)))
@@ -145,7 +145,7 @@ class CuratorView(Workspace):
         panel.prompts.models.other_wanted.connect(
             lambda: session.start(self.files.ask_model(panel.prompts.models))
         )
-        panel.prompts.models.model_chosen.connect(session.choose_model)
+        panel.prompts.models.model_chosen.connect(session.work.choose_model)
         state.scores_changed.connect(self._show_model)
         panel.learn.review_wanted.connect(self._review)
         panel.learn.check_wanted.connect(self._check)
@@ -340,7 +340,7 @@ class CuratorView(Workspace):
             self.news.setText("No image here that CLIP is unsure of.")
 
     def _show_model(self) -> None:
-        annotator = self.session.annotator
+        annotator = self.session.work.annotator
         if annotator is not None:
             models = self.panel.prompts.models
             models.choose(annotator.choice)

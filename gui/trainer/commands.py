@@ -64,6 +64,8 @@ class Commands(QObject):
 
     def _do(self, command: Callable[..., Any], *arguments: Any) -> None:
         if self._state.chosen is not None:
+            # what it says of the run is no longer so
+            self._view.messages.hide()  # type: ignore[attr-defined]
             self._tasks.start(self._state.do(command, self._state.chosen, *arguments))
 
     def _start(self, job: Callable[[RunInfo], Any]) -> None:

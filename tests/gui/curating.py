@@ -82,7 +82,7 @@ async def scored(hands: Hands, view: CuratorView) -> None:
         known = view.state.known
         assert not view.messages.message, view.messages.message
         done = known is not None and known.scores is not None and bool(known.scores.known.all())
-        return done and not view.session.work.state and view.session.up_to_date
+        return done and not view.session.work.now.state and view.session.up_to_date
 
     await hands.until(ready, "for CLIP's scores")
 

@@ -70,7 +70,7 @@ def test_stopped_gone_on_closed_and_opened_again(drive, folder, clip_folder):
         hands.click(bar.button)
         await hands.until(lambda: "Stopping" in bar.text.text())
         os.kill(number, signal.SIGCONT)
-        await hands.until(lambda: view.session.work.state == "stopped", "for the stop")
+        await hands.until(lambda: view.session.work.now.state == "stopped", "for the stop")
         await hands.until(lambda: view.session.up_to_date)
         known = int(view.state.known.scores.known.sum())
         assert 0 < known < COUNT and known == embedded(folder, clip_folder)
@@ -112,7 +112,7 @@ def test_a_process_of_a_window_that_was_killed_is_found_again(drive, folder, cli
         view = opening(hands, folder, clip_folder)
         await hands.until(lambda: f"of {COUNT} " in view.work_bar.text.text(), "for the process's progress")
         os.kill(number, signal.SIGCONT)
-        await hands.until(lambda: not view.session.work.state and view.session.up_to_date)
+        await hands.until(lambda: not view.session.work.now.state and view.session.up_to_date)
         assert pid_of(folder) == number, "no second one was started"
 
     drive(scenario)
@@ -133,7 +133,7 @@ def test_what_goes_wrong_is_told_and_go_on_tries_again(drive, folder, clip_folde
         Image.new("RGB", (40, 40)).save(folder / "image 638.png")
         view.messages.hide()
         hands.click(view.work_bar.button)
-        await hands.until(lambda: not view.session.work.state and view.session.up_to_date)
+        await hands.until(lambda: not view.session.work.now.state and view.session.up_to_date)
         assert view.news.text() == "1 image can't be read and has no scores."
         assert int(view.state.known.scores.known.sum()) == COUNT - 1
         assert not view.work_bar.isVisible()
