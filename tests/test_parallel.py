@@ -22,9 +22,16 @@ ROOT = Path(__file__).parent.parent
 FEW = (
     "network.residual_dim=12", "warmup.steps=3", "disentanglement.steps=4", "amortisation.steps=3",
     "synthesis.steps=4", "synthesis.adversarial=0.05", "synthesis.adversarial_after=0.0",
-    "synthesis.penalty_every=2", "checkpoint_every=2", "synthesis.batch=10",
+    "synthesis.penalty_every=2", "checkpoint_every=2", "synthesis.batch=10", "synthesis.swapping=0.1",
+    "synthesis.leakage=0.1",
     # components of almost equal size turn with the last digit
     "disentanglement.residual_start=random",
+)  # fmt: skip
+
+
+FINE_TUNE = (
+    "warmup.steps=3", "warmup.batch=10", "disentanglement.steps=3", "disentanglement.batch=10",
+    "amortisation.steps=2", "amortisation.batch=10", "synthesis.steps=4", "synthesis.batch=10",
 )  # fmt: skip
 
 
@@ -33,13 +40,26 @@ def _train(run: Path, data: Path, processes: int, *more: str) -> subprocess.Comp
     if processes > 1:
         launch += ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--master_port=0"]
         launch += ["--rdzv_backend=c10d", "--rdzv_endpoint=localhost:0"]
-    settings = [] if "--resume" in more else ["faces-starter"]
-    for text in () if "--resume" in more else (*TINY, *FEW):
+    begun, tuned = "--resume" in more, "--base" in more
+    settings = [] if begun else ["fine-tune"] if tuned else ["faces-starter"]
+    for text in () if begun else FINE_TUNE if tuned else (*TINY, *FEW):
         settings += ["--set", text]
     command = [*launch, "main.py", "train", *settings, *more]
     command += ["--data", str(data), "--run-folder", str(run), "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+
+
+Tensors = dict[str, torch.Tensor]
+
+
+def _went_the_same_way(start: Tensors, one: Tensors, two: Tensors, prefix: str = "networks.") -> None:
+    """Each network's change, as a vector (measured: apart by some millionths of it)."""
+    for part in ("classifier", "generator", "residual_encoder"):
+        names = [name for name in one if name.startswith(f"{prefix}{part}.")]
+        apart = sum(float((one[name] - two[name]).square().sum()) for name in names)
+        moved = sum(float((one[name] - start[name]).square().sum()) for name in names)
+        assert moved > 0 and (apart / moved) ** 0.5 < 1e-3, part
 
 
 @pytest.mark.slow
@@ -53,15 +73,9 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     for name in one:
         # whole tables, whatever the number of processes
         assert one[name].shape == two[name].shape
-    # the way that each network went, as a vector (measured: apart by some millionths of it)
     config = msgspec.json.decode((tmp_path / "one" / "config.json").read_bytes(), type=TrainConfig)
     counts = [len(a.values) for a in faces_attributes()]
-    start = TrainState.fresh(config, counts, 96, torch.device("cpu")).tensors()
-    for part in ("classifier", "embeddings", "generator", "residual_encoder"):
-        names = [name for name in one if name.startswith(f"networks.{part}.")]
-        apart = sum(float((one[name] - two[name]).square().sum()) for name in names)
-        moved = sum(float((one[name] - start[name]).square().sum()) for name in names)
-        assert moved > 0 and (apart / moved) ** 0.5 < 1e-3, part
+    _went_the_same_way(TrainState.fresh(config, counts, 96, torch.device("cpu")).tensors(), one, two)
     events = [
         [json.loads(text) for text in (tmp_path / name / "events.jsonl").read_text().splitlines()]
         for name in ("one", "two")
@@ -74,6 +88,19 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
             assert a.keys() == b.keys()
             for loss in {"reconstruction", "matching", "classification", "decay"} & a.keys():
                 assert a[loss] == pytest.approx(b[loss], rel=0.02), loss
+
+
+@pytest.mark.slow
+def test_two_processes_fine_tune_as_one_does(tmp_path: Path, tiny_model: Path) -> None:
+    data = write_dataset(tmp_path / "data", 120)
+    for name, processes in (("one", 1), ("two", 2)):
+        done = _train(tmp_path / name, data, processes, "--base", str(tiny_model))
+        assert done.returncode == 0, done.stderr[-2000:]
+    start, one, two = (
+        load_file(folder / "weights.safetensors")
+        for folder in (tiny_model, tmp_path / "one" / "model", tmp_path / "two" / "model")
+    )
+    _went_the_same_way(start, one, two, "")
 
 
 @pytest.mark.slow

@@ -170,7 +170,7 @@ SCRIPT = """
     from core.training.run import Run
     from tests.synthetic import tiny_config
     folder = Path(sys.argv[1])
-    config = tiny_config("synthesis.adversarial_after=0.0")
+    config = tiny_config("synthesis.adversarial_after=0.0", "synthesis.swapping=0.1")
     run = Run(folder) if folder.exists() else Run.start(folder, config)
     train(config, Dataset.open(Path(sys.argv[2])).part("train"), run, "cpu").save(folder / "model")
 """
@@ -261,6 +261,7 @@ def test_a_step_that_is_broken_off_changes_nothing(tmp_path: Path, monkeypatch: 
     config = tiny_config(
         "warmup.steps=2", "disentanglement.steps=3", "amortisation.steps=2", "synthesis.steps=3",
         "synthesis.adversarial=0.1", "synthesis.adversarial_after=0.0", "synthesis.leakage=0.1",
+        "synthesis.swapping=0.1",
     )  # fmt: skip
     dataset = Dataset.open(write_dataset(tmp_path / "data", 60)).part("train")
     plain = train(config, dataset, Run.start(tmp_path / "plain", config), "cpu")
@@ -277,7 +278,7 @@ def test_a_batch_in_pieces_gives_the_whole_batchs_gradients(tmp_path: Path) -> N
     """Parts of unequal masks and labels add up, in every stage."""
     config = tiny_config(
         "synthesis.adversarial=0.1", "synthesis.adversarial_after=0.0", "disentanglement.rehearsal=0.5",
-        "disentanglement.rehearsal_after=0.0",
+        "disentanglement.rehearsal_after=0.0", "synthesis.swapping=0.1",
     )  # fmt: skip
     dataset = Dataset.open(write_dataset(tmp_path / "data", 24))
     counts = [len(a.values) for a in dataset.attributes]

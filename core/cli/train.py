@@ -105,6 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
         record = Run.start(folder, config)
         if arguments.base:
             finetune.store_base(arguments.base, folder)
+    team.wait(device)  # the leader has made the folder
     record = Run(folder, writes=team.leads)
     assert config is not None
     if config.finetune.base:

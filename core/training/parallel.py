@@ -41,6 +41,11 @@ class Team:
         """Whether it is true in some process."""
         return flag if self.size == 1 else bool(self.sum(torch.tensor(float(flag), device=device)) > 0)
 
+    def wait(self, device: torch.device | str) -> None:
+        """Until all processes have come here."""
+        if self.size > 1:
+            self.any(False, torch.device(device))
+
     def sync_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Add gradients up over the processes; one that no process has stays None."""
         if self.size == 1:
