@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QFormLayout, QFrame, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QFormLayout, QPushButton, QWidget
 
 from core.annotate.sets import shipped_sets
 from core.attributes import AttributeSet, load_attribute_set
 from core.clip.choices import ClipChoice, choices
 from core.errors import StudioError
 from gui.theme import Theme
-from gui.widgets import icons
-from gui.widgets.labels import muted_label, restyle
-from gui.widgets.recent_list import RecentList
+from gui.widgets.empty_state import EmptyState
+from gui.widgets.labels import muted_label
 
 OTHER = "other"
 
@@ -81,29 +79,15 @@ class ModelBox(QComboBox):
         self.setCurrentIndex(index)
 
 
-class StartPage(QWidget):
+class StartPage(EmptyState):
     """Empty state of the workspace."""
 
     folder_wanted = Signal()
-    recent_wanted = Signal(object)
     set_file_wanted = Signal()
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setObjectName("dropArea")
-        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self._theme = theme
-        self._card = QFrame()
-        self._card.setObjectName("dropCard")
-        self._card.setMinimumWidth(460)
-        self._picture = QLabel()
-        self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.sentence = QLabel("Drop a folder of images here to label them.")
-        self.sentence.setWordWrap(True)
-        self.sentence.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        font = self.sentence.font()
-        font.setPointSizeF(font.pointSizeF() * 1.25)
-        self.sentence.setFont(font)
+        super().__init__(theme, "curate", "Drop a folder of images here to label them.", parent)
+        self.card.setMinimumWidth(460)
         self.sets = QComboBox()
         self.sets.setAccessibleName("Attributes")
         for title, path in attribute_sets():
@@ -116,6 +100,7 @@ class StartPage(QWidget):
         self.models.model_chosen.connect(lambda _: self._show_about())
         form = QFormLayout()
         form.setHorizontalSpacing(12)
+        form.setVerticalSpacing(8)
         form.addRow("Attributes", self.sets)
         form.addRow("CLIP model", self.models)
         form.addRow("", self.about)
@@ -123,23 +108,9 @@ class StartPage(QWidget):
         self.button.setProperty("primary", True)
         self.button.setToolTip("Choose a folder of images (Ctrl+O)")
         self.button.clicked.connect(self.folder_wanted)
-        self._recent = RecentList()
-        self._recent.wanted.connect(self.recent_wanted)
-        inner = QVBoxLayout(self._card)
-        inner.setContentsMargins(44, 32, 44, 32)
-        inner.setSpacing(14)
-        inner.addWidget(self._picture)
-        inner.addWidget(self.sentence)
-        inner.addLayout(form)
-        inner.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
-        inner.addWidget(self._recent)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(16, 16, 16, 16)
-        outer.addWidget(self._card, 0, Qt.AlignmentFlag.AlignCenter)
-        theme.changed.connect(self._colour)
-        self._colour()
+        self.body.addLayout(form)
+        self.add_button(self.button)
         self._show_about()
-        self.set_recent(())
 
     def attributes(self) -> AttributeSet:
         """The attributes chosen; StudioError if their file is gone or broken."""
@@ -162,20 +133,7 @@ class StartPage(QWidget):
     def _show_about(self) -> None:
         self.about.setText(self.models.choice.about)
 
-    def set_recent(self, folders: Iterable[Path]) -> None:
-        """Offer these folders, at most four."""
-        self._recent.show_paths(folders)
-
-    def set_hot(self, hot: bool) -> None:
-        """Show that a folder can be let go here."""
-        self._card.setProperty("hot", hot)
-        restyle(self._card)
-
     def set_working(self, working: bool) -> None:
         """Whether a folder is being read: nothing else can be chosen meanwhile."""
         for widget in (self.button, self.sets, self.models):
             widget.setEnabled(not working)
-
-    def _colour(self) -> None:
-        muted, ratio = self._theme.tokens.muted, self.devicePixelRatioF()
-        self._picture.setPixmap(icons.pixmap("curate", muted, 52, ratio))
