@@ -91,15 +91,18 @@ def measure(made: Path, preset: str, side: int, images: int) -> dict[str, float]
         until(in_synthesis)
         timed("sample now, until it is there", lambda: jobs.sample_now(run), count("sample"))
         timed("pause, until the device is free", lambda: jobs.pause(run), freed)
-        timed("resume, until it trains", lambda: jobs.resume(run), in_synthesis_again(run, read_events))
+        begins, trains = count("preparing"), in_synthesis_again(run, read_events)
+        timed("resume, until its process says that it begins", lambda: jobs.resume(run), begins)
+        timed("and until it trains", lambda: None, trains)
         until(in_synthesis)
         until(count("sample"))  # it is about to measure
         timed("pause while it evaluates, until the device is free", lambda: jobs.pause(run), freed)
         jobs.resume(run)
         until(in_synthesis)
-        timed("stop and keep, until training ends", lambda: jobs.stop_and_keep(run), count("evaluating"))
-        saved = run / "model" / "card.json"
-        timed("and its model is there", lambda: None, saved.exists)
+        stopped, saved = count("stopped"), run / "model" / "card.json"
+        timed("stop and keep, until the training has stopped", lambda: jobs.stop_and_keep(run), stopped)
+        timed("and until its sample and model are there", lambda: None, saved.exists)
+        until(lambda: state() == "evaluating")
         timed("pause while it measures", lambda: jobs.pause(run), freed)
         (run / "control" / "finish").unlink()
         jobs.resume(run)
