@@ -55,7 +55,7 @@ Tensors = dict[str, torch.Tensor]
 
 def _went_the_same_way(start: Tensors, one: Tensors, two: Tensors, prefix: str = "networks.") -> None:
     """Each network's change, as a vector (measured: apart by some millionths of it)."""
-    for part in ("classifier", "generator", "residual_encoder"):
+    for part in ("classifier", "embeddings", "generator", "residual_encoder"):
         names = [name for name in one if name.startswith(f"{prefix}{part}.")]
         apart = sum(float((one[name] - two[name]).square().sum()) for name in names)
         moved = sum(float((one[name] - start[name]).square().sum()) for name in names)

@@ -166,7 +166,7 @@ SCRIPT = """
     import torch
     torch.set_num_threads(1)
     from core.training.dataset import Dataset
-    from core.training.loop import Trainer, train
+    from core.training.loop import train
     from core.training.run import Run
     from tests.synthetic import tiny_config
     folder = Path(sys.argv[1])

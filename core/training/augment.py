@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -25,3 +26,23 @@ def moved(
     size = size or images.shape[2]
     grid = F.affine_grid(rows.view(-1, 2, 3), [len(images), images.shape[1], size, size], align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def vary_place(images: torch.Tensor, whole: int, part: slice, rng: np.random.Generator) -> torch.Tensor:
+    """Small random turns, sizes and places, as faces are never found quite alike.
+
+    Drawn for a `whole` batch, of which the images (N, C, S, S) are the `part`.
+    """
+    places = rng.normal(0, 0.06, whole), np.exp(rng.normal(0, 0.05, whole)), rng.normal(0, 0.03, (whole, 2))
+    angle, scale, shift = (torch.from_numpy(p.astype(np.float32)[part]) for p in places)
+    return moved(images, angle, scale, shift)
+
+
+def vary_light(images: torch.Tensor, whole: int, part: slice, rng: np.random.Generator) -> torch.Tensor:
+    """Small random changes of contrast and brightness; mid grey outside the photo stays near mid grey.
+
+    Drawn for a `whole` batch, of which the images (N, C, S, S) are the `part`.
+    """
+    contrast = torch.from_numpy(rng.uniform(0.85, 1.15, (whole, 1, 1, 1)).astype(np.float32))[part]
+    shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (whole, 1, 1, 1)).astype(np.float32))[part]
+    return (images * contrast + shift).clamp(-1, 1)

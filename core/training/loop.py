@@ -21,7 +21,7 @@ import torch
 from core.errors import Diverged, StudioError
 from core.model import OUTSIDE_VALUE, Model, ModelCard, Source, choose_device
 from core.training import finetune, stages
-from core.training.augment import moved
+from core.training.augment import vary_light, vary_place
 from core.training.batch import Batch, make_batch
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset, balance_weights
@@ -398,7 +398,7 @@ class Trainer:
             code_rows = torch.where(mirrored[part], -1, code_rows)  # codes are of unmirrored images
         seen = self._with_border(images, positions, mirrored, rng)
         if name == "warmup":
-            seen = _vary_light(_vary_place(seen, size, part, rng), size, part, rng)
+            seen = vary_light(vary_place(seen, size, part, rng), size, part, rng)
         noise = torch.Generator().manual_seed(int(np.random.default_rng([*seed, 1]).integers(2**62)))
         dim = self.config.network.residual_dim
         return make_batch(images, seen, mask, labels, code_rows, dim, noise, part, size).to(self.device)
@@ -497,17 +497,3 @@ class Trainer:
             f"{a.title.lower()} {n}" for a, n in zip(index.attributes, known, strict=True) if n
         )
         return Source(name, len(rows), labels or "none", index.licences.get(name, ""))
-
-
-def _vary_place(images: torch.Tensor, whole: int, part: slice, rng: np.random.Generator) -> torch.Tensor:
-    """Small random turns, sizes and places, as faces are never found quite alike."""
-    places = rng.normal(0, 0.06, whole), np.exp(rng.normal(0, 0.05, whole)), rng.normal(0, 0.03, (whole, 2))
-    angle, scale, shift = (torch.from_numpy(p.astype(np.float32)[part]) for p in places)
-    return moved(images, angle, scale, shift)
-
-
-def _vary_light(images: torch.Tensor, whole: int, part: slice, rng: np.random.Generator) -> torch.Tensor:
-    """Small random changes of contrast and brightness; mid grey outside the photo stays near mid grey."""
-    contrast = torch.from_numpy(rng.uniform(0.85, 1.15, (whole, 1, 1, 1)).astype(np.float32))[part]
-    shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (whole, 1, 1, 1)).astype(np.float32))[part]
-    return (images * contrast + shift).clamp(-1, 1)
