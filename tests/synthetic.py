@@ -12,7 +12,11 @@ from core.training.config import TrainConfig, load_config
 from core.training.dataset import Index, write_index
 
 TINY = (
+    "precision=float32",
     "network.image_size=32",
+    "network.classifier=trunk",
+    "network.fold=1",
+    "network.base_side=0",
     "network.residual_dim=16",
     "network.embedding_dim=8",
     "network.style_dim=32",
@@ -22,6 +26,13 @@ TINY = (
     "network.discriminator_widths=[8,16,16,32]",
     "warmup.steps=40",
     "warmup.batch=32",
+    "warmup.lr=2e-3",
+    "warmup.pretrained=",
+    "warmup.grain=0.0",
+    "disentanglement.lr_classifier=5e-5",
+    "disentanglement.classification=0.1",
+    "disentanglement.entropy=0.01",
+    "disentanglement.entropy_after=0.2",
     "disentanglement.steps=40",
     "disentanglement.batch=16",
     "disentanglement.images=96",
@@ -32,6 +43,12 @@ TINY = (
     "checkpoint_every=7",
     "sample_every=1000",
 )
+# the starter model's own kinds of networks, at 32 px
+FOLDED = (
+    "network.classifier=lite0", "network.fold=2", "network.base_side=16",
+    "network.generator_widths=[32,32,16]", "network.encoder_widths=[8,16,32]", "warmup.grain=0.2",
+    "synthesis.grain=0.2", "synthesis.keeping=0.1",
+)  # fmt: skip
 
 
 def faces_attributes() -> AttributeSet:

@@ -24,7 +24,8 @@ PRESETS = sorted((resources() / "presets").glob("*.toml"))
 STAGES = ("warmup", "disentanglement", "amortisation", "synthesis")
 # 256 and 128 px networks are cut to 32 px, with as many levels less
 SMALLER = (
-    "network.image_size=32", "network.style_dim=32", "network.generator_widths=[32,32,16,16]",
+    "network.image_size=32", "network.fold=1", "warmup.pretrained=", "network.style_dim=32",
+    "network.generator_widths=[32,32,16,16]",
     "network.encoder_widths=[8,16,16,32]", "network.classifier_widths=[8,16,16,32]",
     "network.discriminator_widths=[8,16,16,32]",
 )  # fmt: skip

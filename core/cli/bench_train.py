@@ -147,7 +147,8 @@ def _trainer(preset: str, folder: Path) -> Trainer:
     from core.training.run import Run
 
     config: TrainConfig = load_config(
-        preset_path(preset), ["disentanglement.images=0", "disentanglement.residual_start=random"]
+        preset_path(preset),
+        ["disentanglement.images=0", "disentanglement.residual_start=random", "warmup.pretrained="],
     )
     attributes = load_attribute_set(resources() / "attributes" / f"{config.attributes}.toml")
     rng = np.random.default_rng(0)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SUMMARY = "measure the quality of a model"
 PER_ATTRIBUTE = {
     "accuracy": "classified",
+    "judge_accuracy": "by the judge",
     "swap_success": "swapped",
     "swap_success_kept_detail": "swapped, keep detail",
     "swap_preserved": "others unchanged",
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     from core.training.dataset import Dataset
     from core.training.evaluate import evaluate
     from core.training.finetune import FittedJudge
-    from core.training.judge import Judge, train_judge
+    from core.training.judge import SIZE, Judge, train_judge
     from core.training.prepared import prepared_folder
 
     model = Model.load(arguments.model, arguments.device)
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = Dataset.open(data)
     judge: Judge | FittedJudge | None = None
     if not arguments.without_judge:
-        size = model.card.image_size
+        size = min(model.card.image_size, SIZE)
         file = arguments.judge or data / f"judge-{size}.safetensors"
         if file.exists():
             judge = Judge.load(file)

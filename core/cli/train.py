@@ -85,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     from core.training.parallel import join_team, leave_team
     from core.training.perceptual import find_features
     from core.training.prepared import prepared_folder
+    from core.training.pretrained import find_pretrained
     from core.training.run import Run
 
     config = (
@@ -102,6 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
         assert config is not None
         if config.reconstruction.perceptual and config.reconstruction.perceptual_file:
             find_features(config.reconstruction.perceptual_file)  # missing: no folder for a run that can't be
+        if config.warmup.pretrained and not arguments.base:
+            find_pretrained(config.warmup.pretrained)
         record = Run.start(folder, config)
         if arguments.base:
             finetune.store_base(arguments.base, folder)

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from core.model import Codes, Model, to_tensor
 from core.nets.generator import StyleGenerator
 from core.nets.layers import Trunk
+from core.nets.lite import Lite0
 from core.recipe import FULL_REFINEMENT, Refinement
 from core.training import losses
 
@@ -215,7 +216,7 @@ def _is_fine(generator: nn.Module, name: str) -> bool:
     return part in ("rises", "refines", "to_rgb") and (part == "to_rgb" or int(level) >= 1)
 
 
-def _features(model: Model) -> Trunk | None:
+def _features(model: Model) -> Trunk | Lite0 | None:
     """What the perceptual loss compares: the classifier's own first layers, where it has some."""
     features = model.networks.classifier.features
-    return features if isinstance(features, Trunk) else None
+    return features if isinstance(features, Trunk | Lite0) else None

@@ -11,17 +11,30 @@ from torch import nn
 
 from core.nets.classifier import AttributeClassifier, ValueEmbeddings
 from core.nets.discriminator import Discriminator
+from core.nets.encoder import ResidualEncoder
 from core.nets.generator import StyleGenerator
 from core.nets.layers import Trunk
+from core.nets.lite import Lite0
 from core.nets.vae import ConvDecoder, ConvEncoder
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes of the networks. `kind`: `style` for photos (2^k px), `vae` for 64 px synthetic images."""
+    """Sizes of the networks. `kind`: `style` for photos (2^k px), `vae` for 64 px synthetic images.
+
+    `classifier`: a `trunk` of `classifier_widths`, or `lite0`, which may begin with what it learned on
+    ImageNet. `fold`: pixels a side of the image in one place of the generator's and encoder's finest maps;
+    2 makes them about four times as fast. With `base_side` both have a linear part beside the deep one (see
+    `StyleGenerator`, `ResidualEncoder`). `discriminator_size`: side of what a discriminator sees, 0 for all:
+    a coarse one minds stains and shapes, and never that a picture is soft.
+    """
 
     kind: Literal["style", "vae"] = "style"
     image_size: int = 64
     image_channels: int = 3
+    classifier: Literal["trunk", "lite0"] = "trunk"
+    fold: int = 1
+    base_side: int = 0
+    discriminator_size: int = 0
     residual_dim: int = 256
     embedding_dim: int = 32
     style_dim: int = 256
@@ -51,12 +64,25 @@ class Networks(nn.Module):
             self.residual_encoder = ConvEncoder(config.image_channels, config.residual_dim)
             self.generator = ConvDecoder(code_dim, config.image_channels)
         else:
-            trunk = Trunk(config.image_channels, config.image_size, config.classifier_widths)
+            trunk: Trunk | Lite0
+            if config.classifier == "lite0":
+                trunk = Lite0()
+            else:
+                trunk = Trunk(config.image_channels, config.image_size, config.classifier_widths)
             self.classifier = AttributeClassifier(trunk, trunk.features, value_counts)
-            encoder = Trunk(config.image_channels, config.image_size, config.encoder_widths)
-            self.residual_encoder = nn.Sequential(encoder, nn.Linear(encoder.features, config.residual_dim))
+            encoder = Trunk(config.image_channels, config.image_size, config.encoder_widths, config.fold)
+            if config.base_side:
+                self.residual_encoder = ResidualEncoder(encoder, config.image_channels, config.residual_dim)
+            else:
+                last = nn.Linear(encoder.features, config.residual_dim)
+                self.residual_encoder = nn.Sequential(encoder, last)
             self.generator = StyleGenerator(
-                code_dim, config.style_dim, config.generator_widths, config.mapping_layers
+                code_dim,
+                config.style_dim,
+                config.generator_widths,
+                config.mapping_layers,
+                config.fold,
+                config.base_side,
             )
         # about twice the speed of the contiguous layout for convolutions on CPU and tensor cores
         self.to(memory_format=torch.channels_last)
@@ -64,5 +90,6 @@ class Networks(nn.Module):
 
 def build_discriminator(config: NetworkConfig) -> Discriminator:
     """The discriminator for a style model's images."""
-    network = Discriminator(config.image_size, config.discriminator_widths)
+    size = config.discriminator_size or config.image_size
+    network = Discriminator(size, config.discriminator_widths)
     return network.to(memory_format=torch.channels_last)

@@ -21,7 +21,7 @@ class AttributeClassifier(nn.Module):
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """As the class says."""
-        return list(self.head(self.features(images)).split(self.value_counts, dim=1))
+        return list(self.head(self.features(images)).float().split(self.value_counts, dim=1))
 
 
 class ValueEmbeddings(nn.Module):

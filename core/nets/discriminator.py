@@ -12,10 +12,14 @@ from core.nets.layers import SLOPE, DownBlock
 
 
 class Discriminator(nn.Module):
-    """(N, 3, S, S) in -1..1 to realness logits (N,); the trunk's shape with a hidden layer on top."""
+    """(N, 3, S, S) in -1..1 to realness logits (N,); the trunk's shape with a hidden layer on top.
+
+    It looks at `image_size` pixels a side, the means of larger images.
+    """
 
     def __init__(self, image_size: int, widths: tuple[int, ...]) -> None:
         super().__init__()
+        self.image_size = image_size
         self.stem = nn.Conv2d(3, widths[0], 3, 1, 1)
         self.blocks = nn.Sequential(*(DownBlock(a, b, deep=False) for a, b in pairwise(widths)))
         side = image_size >> (len(widths) - 1)
@@ -25,5 +29,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """As the class says."""
+        if images.shape[2] > self.image_size:
+            images = F.avg_pool2d(images, images.shape[2] // self.image_size)
         x = F.leaky_relu(self.stem(images), SLOPE)
-        return self.head(self.blocks(x).flatten(1))[:, 0]
+        return self.head(self.blocks(x).flatten(1)).float()[:, 0]

@@ -34,8 +34,10 @@ class ModulatedConv(nn.Module):
         scale = self.affine(style)
         energy = self.weight.square().sum((2, 3))
         demodulation = torch.rsqrt(scale.square() @ energy.T + 1e-8)
-        x = F.conv2d(x * scale[:, :, None, None], self.weight, padding=1)
-        x = torch.addcmul(self.bias[:, None, None], x, demodulation[:, :, None, None])
+        x = F.conv2d(x * scale.to(x.dtype)[:, :, None, None], self.weight, padding=1)
+        # in the convolution's own type, which autocast may have made shorter
+        bias, factor = self.bias.to(x.dtype), demodulation.to(x.dtype)
+        x = torch.addcmul(bias[:, None, None], x, factor[:, :, None, None])
         return F.leaky_relu(x, SLOPE) * math.sqrt(2)
 
 
@@ -61,18 +63,23 @@ class Trunk(nn.Module):
     """Image to a feature vector: (N, C, S, S) in -1..1 to (N, features), 16 times the last width.
 
     One stem convolution at full resolution, then one `DownBlock` for each width but the first, to 4x4.
+    With `fold` above 1, so many pixels a side become channels first (Shi et al. 2016).
     """
 
-    def __init__(self, image_channels: int, image_size: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, image_channels: int, image_size: int, widths: tuple[int, ...], fold: int = 1) -> None:
         super().__init__()
-        if image_size >> (len(widths) - 1) != 4:
-            raise ValueError(f"{len(widths)} widths do not take {image_size} px to 4 px")
-        self.stem = nn.Conv2d(image_channels, widths[0], 3, 1, 1)
+        if image_size >> (len(widths) - 1) != 4 * fold:
+            raise ValueError(f"{len(widths)} widths do not take {image_size // fold} px to 4 px")
+        self.fold = fold
+        self.stem = nn.Conv2d(image_channels * fold**2, widths[0], 3, 1, 1)
         self.blocks = nn.ModuleList(DownBlock(a, b, deep=i > 0) for i, (a, b) in enumerate(pairwise(widths)))
         self.features = widths[-1] * 16
 
     def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The feature maps of the stem and of every block, the finest first."""
+        if self.fold > 1:
+            # in the other order of memory unfolding is much slower
+            x = F.pixel_unshuffle(x.contiguous(), self.fold).contiguous(memory_format=torch.channels_last)
         x = F.leaky_relu(self.stem(x), SLOPE)
         out = [x]
         for block in self.blocks:

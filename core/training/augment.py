@@ -38,6 +38,27 @@ def vary_place(images: torch.Tensor, whole: int, part: slice, rng: np.random.Gen
     return moved(images, angle, scale, shift)
 
 
+def vary_grain(
+    images: torch.Tensor, most: float, whole: int, part: slice, rng: np.random.Generator
+) -> torch.Tensor:
+    """Noise on half of the images, of up to `most` standard deviation, and blur on a third of them.
+
+    Drawn for a `whole` batch, of which the images (N, C, S, S) are the `part`.
+    """
+    seeds = torch.from_numpy(rng.integers(2**62, size=whole))[part]
+    sigma = torch.from_numpy((most * rng.uniform(-1, 1, whole)).clip(0).astype(np.float32))[part]
+    blurred = torch.from_numpy(rng.random(whole) < 1 / 3)[part]
+    soft = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    return with_noise(torch.where(blurred[:, None, None, None], soft, images), sigma, seeds)
+
+
+def with_noise(images: torch.Tensor, sigma: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+    """Images (N, C, S, S) with normal noise of deviation `sigma` (N,), each from its own seed (N,)."""
+    generator = torch.Generator()
+    noise = [torch.randn(images.shape[1:], generator=generator.manual_seed(int(s))) for s in seeds]
+    return images + sigma[:, None, None, None] * torch.stack(noise).to(images.device)
+
+
 def vary_light(images: torch.Tensor, whole: int, part: slice, rng: np.random.Generator) -> torch.Tensor:
     """Small random changes of contrast and brightness; mid grey outside the photo stays near mid grey.
 

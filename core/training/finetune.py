@@ -31,7 +31,6 @@ from core.training.judge import Judge
 
 BASE = "base"  # folder of the base model inside the run, so that a run is whole wherever it is copied
 UNLIKELY = -4.0  # bias of a value that is added to an old attribute: so it starts with 2 % at most
-CONFIDENT = 0.7  # from here on the base's opinion counts as a label
 
 
 def with_base(config: TrainConfig, model: Path, mode: Literal["add", "domain"]) -> TrainConfig:
@@ -147,8 +146,9 @@ def grow(base: Networks, card: ModelCard, attributes: AttributeSet, networks: Ne
 
 
 def _takes_codes(name: str) -> bool:
-    """Whether a weight's columns are the joined codes: the generator's two first layers."""
-    return name in ("generator.mapping.0.weight", "generator.start.weight", "generator.net.0.weight")
+    """Whether a weight's columns are the joined codes: the generator's first layers."""
+    first = ("mapping.0", "start", "base", "net.0")
+    return name in [f"generator.{layer}.weight" for layer in first]
 
 
 def _grow_head(
@@ -207,16 +207,6 @@ class Teacher:
             own = (wanted * wanted.clamp(min=1e-9).log()).sum()
             total = total + (own - (wanted * log_p).sum()) / counts[match.new].clamp(min=1)
         return total / max(1, len(self.matches))
-
-    def fill(self, labels: torch.Tensor, opinions: list[torch.Tensor]) -> torch.Tensor:
-        """Labels (N, K) with what the teacher is sure of where they are unknown."""
-        filled = labels.clone()
-        for match in self.matches:
-            share, best = opinions[match.old][:, list(match.old_values)].max(1)
-            value = torch.tensor(match.new_values, device=labels.device)[best]
-            taken = (filled[:, match.new] < 0) & (share >= CONFIDENT)
-            filled[taken, match.new] = value[taken]
-        return filled
 
     def choose_swaps(self, batch: Batch, share: float) -> Batch:
         """The batch with its random swaps made over: `share` of them are of new attributes."""

@@ -18,10 +18,12 @@ from torch import nn
 from core.errors import StudioError
 from core.files import atomic_write
 from core.model import to_tensor
+from core.precision import backward, choose_precision, shorter
 from core.training import losses
 from core.training.dataset import Dataset, balance_weights
 
 WIDTHS = (32, 64, 96, 128, 192)
+SIZE = 64  # side of what it looks at, at the most: one judge, and one measure, for models of all sizes
 
 
 class JudgeNetwork(nn.Module):
@@ -56,12 +58,16 @@ class Judge:
 
     @torch.inference_mode()
     def values(self, images: np.ndarray) -> np.ndarray:
-        """(N, K) int64: the value it sees of each attribute in (N, S, S, 3) uint8 images."""
+        """(N, K) int64: the value it sees of each attribute in (N, S, S, 3) uint8 images.
+
+        S is the judge's size or a multiple of it.
+        """
         rows = []
         for start in range(0, len(images), 256):
-            logits = self.network(
-                to_tensor(images[start : start + 256]).contiguous(memory_format=torch.channels_last)
-            )
+            seen = to_tensor(images[start : start + 256])
+            if seen.shape[2] > self.size:
+                seen = nn.functional.avg_pool2d(seen, seen.shape[2] // self.size)
+            logits = self.network(seen.contiguous(memory_format=torch.channels_last))
             rows.append(torch.stack([v.argmax(1) for v in logits], 1).numpy())
         return np.concatenate(rows)
 
@@ -99,6 +105,8 @@ def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 64, seed: 
     weights = balance_weights(labels, 0.5)
     weights /= weights.sum()
     rng = np.random.default_rng(seed)
+    cpu = torch.device("cpu")
+    precision = choose_precision("auto", cpu)
     for _ in range(steps):
         positions = rng.choice(len(part), batch, p=weights)
         images, _ = part.batch(positions, size)
@@ -109,11 +117,11 @@ def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 64, seed: 
         images = images.roll((int(dy), int(dx)), (2, 3))
         if rng.random() < 0.5:
             images = nn.functional.avg_pool2d(images, 3, 1, 1)
-        loss = losses.classification(
-            network(images.contiguous(memory_format=torch.channels_last)), torch.from_numpy(labels[positions])
-        )
+        with shorter(cpu, precision):
+            logits = network(images.contiguous(memory_format=torch.channels_last))
+        loss = losses.classification([v.float() for v in logits], torch.from_numpy(labels[positions]))
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        backward(loss)
         optimizer.step()
         schedule.step()
     return Judge(network, size)

@@ -14,7 +14,7 @@ from torch import nn
 from core.nets.build import Networks
 from core.training.dataset import Dataset
 
-IMAGES, BATCH = 3000, 250  # that a fit looks at
+IMAGES, BATCH = 2000, 250  # that a fit looks at
 CONFIDENT = 0.9  # from here on what the classifier sees counts as a label
 RIDGE = 0.1  # of the mean variance of a code's entry
 
@@ -55,8 +55,13 @@ class LinearLeakage(nn.Module):
             first += count
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """(N,) mean over the attributes of the explained shares of variance, 0 where nothing leaks."""
+        """(N,) mean over the attributes of the explained shares of variance, 0 where nothing leaks.
+
+        Bounded by 1 (Geman and McClure 1985): between two fits an encoder may widen its codes, and a share of
+        more than all would push them further than any picture pulls them back.
+        """
         explained = ((codes - self.mean) @ self.directions).square()
+        explained = explained / (1 + explained)
         parts = [part.mean(1) for part in explained.split(self.value_counts, 1)]
         return torch.stack(parts).mean(0)
 

@@ -20,8 +20,9 @@ import torch
 
 from core.errors import Diverged, StudioError
 from core.model import OUTSIDE_VALUE, Model, ModelCard, Source, choose_device
+from core.precision import choose_precision
 from core.training import finetune, stages
-from core.training.augment import vary_light, vary_place
+from core.training.augment import vary_grain, vary_light, vary_place
 from core.training.batch import Batch, make_batch
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset, balance_weights
@@ -29,9 +30,10 @@ from core.training.interrupt import Interrupted, interruptible
 from core.training.leakage import fit_to
 from core.training.parallel import Team
 from core.training.perceptual import features_record, find_features, load_features
+from core.training.pretrained import pretrain
 from core.training.run import Run
 from core.training.samples import grid_columns, sample_grid
-from core.training.start import component_start
+from core.training.start import component_start, encoder_base_start
 from core.training.state import STAGES, TrainState
 
 REPORT_EVERY = 20
@@ -81,6 +83,7 @@ def train(
         device=str(trainer.device),
         perceptual=trainer.features,
         processes=trainer.team.size,
+        precision=str(trainer.state.precision).removeprefix("torch."),
     )
     trainer.resume()
     while trainer.state.stage < len(STAGES):
@@ -140,6 +143,7 @@ class Trainer:
         self.labelled_rows = np.flatnonzero((self.labels[self.coded] >= 0).any(1))
         counts = [len(a.values) for a in dataset.attributes]
         self.state = TrainState.fresh(config, counts, len(self.coded), device, self.team)
+        self.state.precision = choose_precision(config.precision, device, config.network.kind == "style")
         used = [getattr(config, name).batch for name in STAGES if getattr(config, name).steps]
         if self.team.size > 1 and min(used, default=2) < 2 * self.team.size:
             raise StudioError(
@@ -221,6 +225,8 @@ class Trainer:
         self.state.stage, self.state.step, self.state.optimizers = stage, 0, {}
         if stage >= len(STAGES):
             return
+        if STAGES[stage] == "warmup" and self.config.warmup.pretrained and self.state.teacher is None:
+            pretrain(self.config.warmup.pretrained, self.state.networks, self.state.average)
         if STAGES[stage] == "disentanglement":
             self._take_features()
             if self.config.disentanglement.residual_start == "components":
@@ -232,6 +238,10 @@ class Trainer:
                 finetune.encoder_start(coded, self.size, self.state.networks, codes, fresh)
                 own = self.team.leaders(codes)[self.team.part]
                 self.state.residuals.weight.detach().copy_(own)
+        if STAGES[stage] == "amortisation" and self.config.network.base_side and self.state.teacher is None:
+            rows = torch.arange(len(self.coded), device=self.device)
+            codes = self.state.residual_codes(rows)
+            encoder_base_start(self.config, self.dataset.take(self.coded), codes, self.state)
         self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[stage])
 
     def _features_record(self) -> dict[str, str]:
@@ -399,6 +409,8 @@ class Trainer:
         seen = self._with_border(images, positions, mirrored, rng)
         if name == "warmup":
             seen = vary_light(vary_place(seen, size, part, rng), size, part, rng)
+            if self.config.warmup.grain:
+                seen = vary_grain(seen, self.config.warmup.grain, size, part, rng)
         noise = torch.Generator().manual_seed(int(np.random.default_rng([*seed, 1]).integers(2**62)))
         dim = self.config.network.residual_dim
         return make_batch(images, seen, mask, labels, code_rows, dim, noise, part, size).to(self.device)

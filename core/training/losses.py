@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from core.training.batch import mask_at
 
+BOUND = 0.7  # between cross-entropy, 0, and the absolute error of a probability, 1
+
 
 def masked_mean(error: torch.Tensor, mask: torch.Tensor, pixels: torch.Tensor | None = None) -> torch.Tensor:
     """Mean of (N, C, S, S) over the pixels where the mask is 1, or their sum over `pixels` * C."""
@@ -77,6 +79,37 @@ def classification(
         for k, values in enumerate(logits)
     ]
     return torch.stack(losses).sum() / (counts > 0).sum().clamp(min=1)
+
+
+def swap(
+    logits: Sequence[torch.Tensor],
+    attribute: torch.Tensor,
+    value: torch.Tensor,
+    before: torch.Tensor,
+    count: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """How little swapped images show what they are to: what was swapped, and the mean over what is to stay.
+
+    `attribute` and `value` (N,) are what each image was swapped to, `before` (N, K) its values, -1 where
+    nothing is known, `count` the number of images to divide by. Bounded (`bounded_entropy`): a beard on a
+    woman who is to stay one has no good picture, and must not outweigh the swaps that have.
+    """
+    changed, kept, known = [], [], []
+    for k, values in enumerate(logits):
+        here = attribute == k
+        changed.append(bounded_entropy(values[here], value[here]).sum())
+        stay = torch.where(here, -1, before[:, k])
+        known.append(stay >= 0)
+        kept.append(bounded_entropy(values, stay.clamp(min=0)) * known[-1])
+    others = torch.stack(known, 1).sum(1).clamp(min=1)
+    each = torch.stack(kept, 1).sum(1) / others
+    return torch.stack(changed).sum() / count.clamp(min=1), mean(each, count)
+
+
+def bounded_entropy(logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """(N,) from 0 to 1 / BOUND: generalised cross-entropy (Zhang and Sabuncu 2018, equation 6)."""
+    p = logits.softmax(1).gather(1, values[:, None])[:, 0]
+    return (1 - p.clamp(min=1e-6) ** BOUND) / BOUND
 
 
 def entropy(

@@ -21,6 +21,7 @@ from torch import nn
 from core.errors import StudioError
 from core.files import atomic_write
 from core.nets.layers import Trunk
+from core.nets.lite import Lite0
 from core.paths import resources
 
 TRUNK_LEVELS = 3  # the finest maps of a trunk; coarser ones know what the picture is, not how it looks
@@ -68,7 +69,7 @@ class VGG16Features(nn.Module):
 
 def feature_maps(features: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
     """The maps that the perceptual loss compares, the finest first."""
-    if isinstance(features, VGG16Features):
+    if isinstance(features, VGG16Features | Lite0):
         return features.maps(images)
     assert isinstance(features, Trunk)
     return features.maps(images)[:TRUNK_LEVELS]

@@ -13,14 +13,17 @@ from core.errors import StudioError
 from core.model import OUTSIDE_VALUE
 from core.nets.classifier import AttributeClassifier
 from core.nets.layers import Trunk
+from core.nets.lite import Lite0
+from core.precision import backward, shorter
 from core.training import losses
-from core.training.augment import moved
+from core.training.augment import moved, with_noise
 from core.training.batch import Batch, Whole
 from core.training.config import TrainConfig
 from core.training.perceptual import feature_maps
 from core.training.state import TrainState
 
 Losses = dict[str, torch.Tensor]
+CONFIDENT = 0.7  # from here on what the classifier sees of an image stands for its missing label
 
 
 @dataclass
@@ -52,6 +55,9 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
         )
 
     if stage == "warmup":
+        if isinstance(nets.classifier.features, Lite0):
+            for layer in nets.classifier.features.first_layers():
+                layer.requires_grad_(False)
         # the trunk of a classifier that has learned already changes less
         trunk = config.warmup.lr * (1.0 if state.teacher is None else config.finetune.trunk)
         groups = ((nets.classifier.features, trunk), (nets.classifier.head, config.warmup.lr))
@@ -69,12 +75,18 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
             (nets.classifier, s.lr_classifier),
         )
         return {"networks": dense, "residuals": sparse}
+    for part in (nets.generator, nets.residual_encoder):
+        # solved for, and a small step in each of its many weights is a large one in what they add up to
+        base = getattr(part, "base", None)
+        if base is not None:
+            base.requires_grad_(False)
     if stage == "amortisation":
         return {"encoder": adam((nets.residual_encoder, config.amortisation.lr), betas=(0.9, 0.99))}
     y = config.synthesis
     # it judges swaps now and learns no more; gradients still pass through it
     nets.classifier.requires_grad_(False)
-    chosen = {"networks": adam((nets.generator, y.lr_generator), (nets.residual_encoder, y.lr_encoder))}
+    both = ((nets.generator, y.lr_generator), (nets.residual_encoder, y.lr_encoder))
+    chosen = {"networks": adam(*both, betas=(y.momentum, 0.99))}
     if state.discriminator is not None:
         chosen["discriminator"] = adam((state.discriminator, y.lr_discriminator), betas=(0.0, 0.99))
     return chosen
@@ -109,9 +121,10 @@ def step(
     sums: dict[str, torch.Tensor] = {}
     failed: torch.OutOfMemoryError | None = None
     try:
-        for part in batch.split(pieces):
-            for name, value in losses_of(config, state, Part(part, whole, codes), share).items():
-                sums[name] = sums.get(name, 0.0) + value.detach()
+        with shorter(batch.images.device, state.precision):
+            for part in batch.split(pieces):
+                for name, value in losses_of(config, state, Part(part, whole, codes), share).items():
+                    sums[name] = sums.get(name, 0.0) + value.detach()
     except torch.OutOfMemoryError as error:
         failed = error
     if state.team.any(failed is not None, batch.images.device):
@@ -134,7 +147,7 @@ def warmup(config: TrainConfig, state: TrainState, part: Part, share: float) -> 
     logits = state.networks.classifier(part.batch.seen)
     parts = {"classification": losses.classification(logits, part.batch.labels, part.whole.known)}
     total = parts["classification"] + _base_labels(config, state, part, logits, parts)
-    total.backward()
+    backward(total)
     return parts
 
 
@@ -153,7 +166,8 @@ def _base_labels(
 def disentanglement(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
     """Gradients of stage 1."""
     s, nets, batch, whole = config.disentanglement, state.networks, part.batch, part.whole
-    logits = nets.classifier(batch.seen)
+    with torch.set_grad_enabled(s.lr_classifier > 0):  # one that rests costs half as much
+        logits = nets.classifier(batch.seen)
     attributes = nets.embeddings.assign([v.softmax(1) for v in logits], batch.labels)
     residual = part.own_codes()
     made = nets.generator(torch.cat([attributes.flatten(1), residual + s.residual_noise * batch.noise], 1))
@@ -172,7 +186,7 @@ def disentanglement(config: TrainConfig, state: TrainState, part: Part, share: f
         parts["rehearsal"] = _rehearse(state, part)
         total = total + s.rehearsal * parts["rehearsal"]
     total = total + s.classification * _base_labels(config, state, part, logits, parts)
-    total.backward()
+    backward(total)
     return parts
 
 
@@ -196,7 +210,7 @@ def _rehearse(state: TrainState, part: Part) -> torch.Tensor:
 def amortisation(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
     """Gradients of stage 2: the encoder to the optimised codes."""
     loss = _matching(state.networks.residual_encoder(part.batch.seen), part.own_codes(), part.whole.images)
-    loss.backward()
+    backward(loss)
     return {"matching": loss}
 
 
@@ -234,19 +248,24 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         swapped, value = _random_swap(state, attributes[batch.half], half)
         fake = nets.generator(torch.cat([swapped.flatten(1), residual[batch.half]], 1))
     if y.swapping:
-        logits = nets.classifier(_jittered(torch.where(half.mask > 0, fake, half.seen), half.jitter))
-        wanted, known = half.labels.clone(), whole.swapped  # the other attributes are to stay
-        if state.teacher is not None:
+        shown = _jittered(torch.where(half.mask > 0, fake, half.seen), half.jitter)
+        if y.grain:
+            shown = with_noise(shown, y.grain * half.jitter[:, 3], half.grain)
+        logits = nets.classifier(shown)
+        changed, kept = losses.swap(
+            logits, half.swap_attribute, value, _filled(half.labels, probabilities, batch.half), whole.halves
+        )
+        parts["swapping"] = changed
+        total = total + y.swapping * changed
+        if y.keeping:
+            parts["keeping"] = kept
+            total = total + y.keeping * kept
+        if state.teacher is not None and config.finetune.pictures:
             opinions = state.teacher.probabilities(half.seen)
-            wanted, known = state.teacher.fill(wanted, opinions), whole.halves.expand(wanted.shape[1])
-            if config.finetune.pictures:
-                shown, there = state.teacher.pictures(half.seen, opinions, half.swap_attribute, value)
-                pixels = whole.pixels[half.mask.shape[2]]
-                parts["base_pictures"] = state.teacher.picture_loss(fake, shown, half.mask, there, pixels)
-                total = total + config.finetune.pictures * parts["base_pictures"]
-        wanted[torch.arange(len(value)), half.swap_attribute] = value
-        parts["swapping"] = losses.classification(logits, wanted, known)
-        total = total + y.swapping * parts["swapping"]
+            pictures, there = state.teacher.pictures(half.seen, opinions, half.swap_attribute, value)
+            pixels = whole.pixels[half.mask.shape[2]]
+            parts["base_pictures"] = state.teacher.picture_loss(fake, pictures, half.mask, there, pixels)
+            total = total + config.finetune.pictures * parts["base_pictures"]
     if y.nearness:
         # where a swap changes nothing that it says, it is to change nothing
         near = (fake - made[batch.half]).abs()
@@ -259,21 +278,30 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         finally:  # the step may be broken off
             critic.requires_grad_(True)
         total = total + adversarial * parts["adversary"]
-    total.backward()
+    backward(total)
     if adversarial and critic is not None:
         parts["discriminator"] = _discriminate(config, state, half, fake.detach(), whole)
     return parts
 
 
-def _jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
-    """Images turned, sized and shifted a little, half of them blurred, as `jitter` (N, 4) in 0..1 says.
+def _filled(labels: torch.Tensor, probabilities: list[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+    """Labels (n, K) of some `rows` of the images, with what the classifier is sure of where there is none."""
+    best = [p[rows].max(1) for p in probabilities]
+    seen = torch.stack([torch.where(share >= CONFIDENT, value, -1) for share, value in best], 1)
+    return torch.where(labels >= 0, labels, seen)
 
-    A pattern that means its value to the classifier at one place only is no change that a person sees.
+
+def _jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
+    """Images turned, sized and shifted a little and blurred, as `jitter` (N, 4) in 0..1 says.
+
+    A pattern that means its value to the classifier at one place only is no change that a person sees. What
+    it can't see for the blur, half of the images' a stronger one, is not drawn to please it.
     """
     angle, scale, *shift = (2 * jitter - 1).T
     placed = moved(images, 0.1 * angle, torch.exp(0.08 * scale), 0.06 * torch.stack(shift, 1))
-    blurred = F.avg_pool2d(placed, 3, 1, 1, count_include_pad=False)
-    return torch.where((jitter[:, :1, None, None] * 7) % 1 < 0.5, blurred, placed)
+    once = F.avg_pool2d(placed, 3, 1, 1, count_include_pad=False)
+    twice = F.avg_pool2d(once, 3, 1, 1, count_include_pad=False)
+    return torch.where((jitter[:, :1, None, None] * 7) % 1 < 0.5, twice, once)
 
 
 def _matching(found: torch.Tensor, wanted: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
@@ -295,7 +323,7 @@ def _discriminate(
         # regularised every few steps, and so much more strongly (Karras et al. 2020, section 3.1)
         weight = 0.5 * y.gradient_penalty * y.penalty_every
         total = loss + weight * losses.gradient_penalty(real_logits, real, whole.halves)
-    total.backward()
+    backward(total)
     return loss
 
 
@@ -335,7 +363,7 @@ def _reconstruction(config: TrainConfig, state: TrainState, made: torch.Tensor, 
 def perceptual_features(classifier: AttributeClassifier) -> nn.Module:
     """A frozen copy of the classifier's trunk."""
     trunk = classifier.features
-    if not isinstance(trunk, Trunk):
+    if not isinstance(trunk, Trunk | Lite0):
         raise StudioError(
             "The classifier of this kind of network has no features for a perceptual loss.",
             "Set reconstruction.perceptual_file, or reconstruction.perceptual=0.",

@@ -3,6 +3,7 @@
 Not in the paper, whose codes start at random and need hundreds of visits each. The components of small
 versions of the images hold pose, light and layout; what the attributes can predict of them linearly is
 removed, so that the codes start without (linear) leakage, and latent optimisation goes on from there.
+A generator whose picture begins as a linear function of the codes begins with what a regression finds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from core.nets.encoder import ResidualEncoder, thumbnails
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset
 from core.training.state import TrainState
@@ -20,6 +22,7 @@ BATCH = 256
 # The first components are worth more than the noise, the last ones less: standard deviations fall from
 # this many noise sigmas with the square root of the component's own.
 LARGEST = 4.0
+BASE_RIDGE = 1e-3  # of the mean variance of what is known
 
 
 @torch.no_grad()
@@ -27,11 +30,14 @@ def component_start(config: TrainConfig, dataset: Dataset, state: TrainState) ->
     """Fill the residual codes of `dataset`'s images, in order; in a team each process its own."""
     size = config.network.image_size
     device = state.residuals.weight.device
-    thumbnails, assignments = [], []
+    thumbnails, assignments, wanted_base = [], [], []
+    base_side = config.network.base_side
     for start in range(0, len(dataset), BATCH):
         positions = np.arange(start, min(start + BATCH, len(dataset)))
         images, mask = dataset.batch(positions, size)
         thumbnails.append((F.adaptive_avg_pool2d(images * mask, THUMBNAIL)).flatten(1))
+        if base_side:
+            wanted_base.append(F.adaptive_avg_pool2d(images, base_side).flatten(1))
         logits = state.networks.classifier(images.to(device))
         labels = dataset.label_array()[positions]
         rows = []
@@ -53,7 +59,57 @@ def component_start(config: TrainConfig, dataset: Dataset, state: TrainState) ->
     u = u * (v @ direction).sign()
     scale = LARGEST * max(config.disentanglement.residual_noise, 0.1)
     spread = (singular[:wanted] / singular[0]).sqrt() * scale
-    codes = u[:, :wanted] * len(x) ** 0.5 * spread
-    state.residuals.weight.zero_()
+    codes = F.pad(u[:, :wanted] * len(x) ** 0.5 * spread, (0, config.network.residual_dim - wanted))
     codes = state.team.leaders(codes.float().to(device))
-    state.residuals.weight[:, :wanted] = codes[state.team.part]
+    state.residuals.weight.copy_(codes[state.team.part])
+    if wanted_base:
+        _start_base(config, state, a[:, :-1].float(), codes, torch.cat(wanted_base))
+
+
+def _start_base(
+    config: TrainConfig,
+    state: TrainState,
+    assignments: torch.Tensor,
+    residuals: torch.Tensor,
+    pictures: torch.Tensor,
+) -> None:
+    """The linear base of the generator: a ridge regression from codes to (n, 3 * side ** 2) `pictures`.
+
+    `assignments` (n, V) are the values' shares, `residuals` (n, R) the codes.
+    """
+    tables = [table.detach().cpu() for table in state.networks.embeddings.tables]
+    shares = assignments.split([len(table) for table in tables], 1)
+    attributes = torch.cat([share @ table for share, table in zip(shares, tables, strict=True)], 1)
+    x = torch.cat([attributes, residuals.cpu()], 1)
+    noise = torch.zeros(x.shape[1], dtype=torch.float64)
+    noise[-residuals.shape[1] :] = config.disentanglement.residual_noise**2
+    for nets in (state.networks, state.average):
+        _solve(nets.generator.base, x, pictures, noise, state)
+
+
+@torch.no_grad()
+def encoder_base_start(config: TrainConfig, dataset: Dataset, codes: torch.Tensor, state: TrainState) -> None:
+    """The linear part of the residual encoder: a ridge regression from images to their `codes` (n, R)."""
+    found = []
+    for start in range(0, len(dataset), BATCH):
+        positions = np.arange(start, min(start + BATCH, len(dataset)))
+        found.append(thumbnails(dataset.batch(positions, config.network.image_size)[0]))
+    x = torch.cat(found)
+    for nets in (state.networks, state.average):
+        assert isinstance(nets.residual_encoder, ResidualEncoder)
+        _solve(
+            nets.residual_encoder.base, x, codes.cpu(), torch.zeros(x.shape[1], dtype=torch.float64), state
+        )
+
+
+def _solve(layer: object, x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, state: TrainState) -> None:
+    """Set a linear layer to what predicts y (n, O) of x (n, I) with `noise` of a variance (I,) added."""
+    assert isinstance(layer, torch.nn.Linear)
+    x, y = x.double(), y.double()
+    centre_x, centre_y = x.mean(0), y.mean(0)
+    gram = (x - centre_x).T @ (x - centre_x) / len(x)
+    gram.diagonal().add_(BASE_RIDGE * gram.diagonal().mean() + noise)
+    weight = torch.linalg.solve(gram, (x - centre_x).T @ (y - centre_y) / len(x))
+    device = layer.weight.device
+    layer.weight.copy_(state.team.leaders(weight.T.float().to(device)))
+    layer.bias.copy_(state.team.leaders((centre_y - centre_x @ weight).float().to(device)))

@@ -40,6 +40,7 @@ class TrainState:
     stage: int = 0
     step: int = 0
     codes: int = 0
+    precision: torch.dtype = torch.float32
     team: Team = field(default_factory=Team)
 
     @classmethod

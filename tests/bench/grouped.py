@@ -43,6 +43,7 @@ def grouped_state(state: TrainState) -> TrainState:
     optimizers, state.optimizers = state.optimizers, {}
     twin = copy.deepcopy(state)
     state.optimizers = optimizers
+    twin.precision = torch.float32
     for networks in (twin.networks, twin.average):
         for parent in list(networks.generator.modules()):
             for name, child in list(parent.named_children()):
