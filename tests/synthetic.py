@@ -12,7 +12,6 @@ from core.training.config import TrainConfig, load_config
 from core.training.dataset import Index, write_index
 
 TINY = (
-    "precision=float32",
     "network.image_size=32",
     "network.classifier=trunk",
     "network.fold=1",

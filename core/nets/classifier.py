@@ -44,7 +44,7 @@ class ValueEmbeddings(nn.Module):
         codes = []
         for k, (table, p) in enumerate(zip(self.tables, probabilities, strict=True)):
             if labels is None:
-                codes.append(p @ table)
+                codes.append((p @ table).to(table.dtype))  # not autocast's shorter one
                 continue
             known = labels[:, k] >= 0
             picked = table[labels[:, k].clamp(min=0)]

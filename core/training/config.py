@@ -154,7 +154,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: tuple[str, ...] = ()  # what a user of the model must know, for its card
     attributes: str = "faces"
     seed: int = 0
-    precision: Precision = "auto"
+    precision: Precision = "float32"
     benchmark: BenchmarkData = BenchmarkData()
     network: NetworkConfig = NetworkConfig()
     reconstruction: Reconstruction = Reconstruction()
