@@ -46,7 +46,7 @@ def _train(run: Path, data: Path, processes: int, *more: str) -> subprocess.Comp
         settings += ["--set", text]
     command = [*launch, "main.py", "train", *settings, *more]
     command += ["--data", str(data), "--run-folder", str(run), "--device", "cpu"]
-    # kernels of newer processors round differently for batches of other sizes, by thousandths after some steps
+    # newer kernels round differently for batches of other sizes: some steps later by thousandths
     kernels = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
     environment = {**os.environ, **kernels, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
