@@ -16,6 +16,7 @@ from core.training.dataset import Dataset
 
 IMAGES, BATCH = 2000, 250  # that a fit looks at
 CONFIDENT = 0.9  # from here on what the classifier sees counts as a label
+REACH = 10.0
 RIDGE = 0.1  # of the mean variance of a code's entry
 
 
@@ -57,11 +58,12 @@ class LinearLeakage(nn.Module):
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
         """(N,) mean over the attributes of the explained shares of variance, 0 where nothing leaks.
 
-        Bounded by 1 (Geman and McClure 1985): between two fits an encoder may widen its codes, and a share of
-        more than all would push them further than any picture pulls them back.
+        Above `REACH` an image's grows with the distance only, not with its square (Huber 1964): between two
+        fits an encoder may widen its codes, and would be pushed further than any picture pulls it back.
         """
         explained = ((codes - self.mean) @ self.directions).square()
-        explained = explained / (1 + explained)
+        far = 2 * (REACH * explained.clamp(min=REACH)).sqrt() - REACH
+        explained = torch.where(explained > REACH, far, explained)
         parts = [part.mean(1) for part in explained.split(self.value_counts, 1)]
         return torch.stack(parts).mean(0)
 
