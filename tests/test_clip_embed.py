@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -20,6 +21,7 @@ from core.paths import resources
 from tests.test_clip import make_tiny
 
 PATIENCE = 240.0  # machines are shared
+STEPS = ((0, 0), (64, 40), (128, 120), (192, 140))  # images done after seconds
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,23 @@ def wait_for(job: EmbedJob, done: int = 0, end: bool = False) -> EmbedStatus:
             return status
         time.sleep(0.05)
     raise AssertionError(f"still {job.poll()}: {(job.folder / 'output.txt').read_text()}")
+
+
+def test_the_speed_is_told_also_where_a_batch_takes_long(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "job.json").write_text("{}")
+    monkeypatch.setattr(process, "alive", lambda folder: True)
+    numbers = {"total": 256, "faceless": 0, "unreadable": 0, "domain": ""}
+    events = [
+        {"time": 100.0 + seconds, "kind": "progress", "done": done, **numbers} for done, seconds in STEPS
+    ]
+    job = EmbedJob(tmp_path)
+    found = []
+    for event in events:
+        with (tmp_path / "events.jsonl").open("a") as file:
+            file.write(json.dumps(event) + "\n")
+        status = job.poll()
+        found.append((status.images_per_second, status.seconds_left))
+    assert found == [(0.0, None), (1.6, 120.0), (0.8, 160.0), (3.2, 20.0)]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")

@@ -233,7 +233,9 @@ class EmbedJob:
             self._speed = []
         elif kind == "progress":
             done, total = int(numbers["done"]), int(numbers["total"])
-            self._speed = [(t, n) for t, n in self._speed if when - t < RECENT] + [(when, done)]
+            # at least the last step, which of a large model may have taken longer
+            recent = [(t, n) for t, n in self._speed if when - t < RECENT] or self._speed[-1:]
+            self._speed = [*recent, (when, done)]
             first, last = self._speed[0], self._speed[-1]
             rate = (last[1] - first[1]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
             left = (total - done) / rate if rate > 0 else None
