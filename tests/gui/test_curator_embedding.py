@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,24 @@ from tests.gui.curating import curator, make_pictures, scored
 from tests.gui.hands import Hands
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
-COUNT = 640
+COUNT = 160  # batches are of 64
+HELD = Path(__file__).with_name("held_embedding.py")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return make_pictures(tmp_path / "faces", COUNT)
+
+
+@pytest.fixture(autouse=True)
+def hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """While this file is there, processes wait after their first batch."""
+    path = tmp_path / "hold"
+    path.touch()
+    monkeypatch.setenv("HOLD", str(path))
+    monkeypatch.setenv("PYTHONPATH", str(HELD.parents[2]))
+    monkeypatch.setattr(process, "main_command", lambda *arguments: [sys.executable, str(HELD), *arguments])
+    return path
 
 
 def opening(hands: Hands, folder: Path, clip: Path) -> CuratorView:
@@ -60,7 +73,7 @@ async def held_while_embedding(hands: Hands, view: CuratorView, folder: Path) ->
     return number
 
 
-def test_stopped_gone_on_closed_and_opened_again(drive, folder, clip_folder):
+def test_stopped_gone_on_closed_and_opened_again(drive, folder, clip_folder, hold):
     async def first(hands: Hands) -> None:
         view = opening(hands, folder, clip_folder)
         bar = view.work_bar
@@ -85,7 +98,8 @@ def test_stopped_gone_on_closed_and_opened_again(drive, folder, clip_folder):
     drive(first)
     assert not process.alive(folder / ".zerodim" / FOLDER)
     before = embedded(folder, clip_folder)
-    assert before > 0
+    assert 0 < before < COUNT
+    hold.unlink()
 
     async def second(hands: Hands) -> None:
         view = opening(hands, folder, clip_folder)
@@ -96,7 +110,7 @@ def test_stopped_gone_on_closed_and_opened_again(drive, folder, clip_folder):
     assert embedded(folder, clip_folder) == COUNT
 
 
-def test_a_process_of_a_window_that_was_killed_is_found_again(drive, folder, clip_folder):
+def test_a_process_of_a_window_that_was_killed_is_found_again(drive, folder, clip_folder, hold):
     attributes = load_attribute_set(resources() / "attributes" / "faces.toml")
     with Collection.create(folder, attributes) as collection:
         collection.scan()
@@ -111,6 +125,7 @@ def test_a_process_of_a_window_that_was_killed_is_found_again(drive, folder, cli
         os.kill(number, signal.SIGSTOP)
         view = opening(hands, folder, clip_folder)
         await hands.until(lambda: f"of {COUNT} " in view.work_bar.text.text(), "for the process's progress")
+        hold.unlink()
         os.kill(number, signal.SIGCONT)
         await hands.until(lambda: not view.session.work.now.state and view.session.up_to_date)
         assert pid_of(folder) == number, "no second one was started"
@@ -118,7 +133,7 @@ def test_a_process_of_a_window_that_was_killed_is_found_again(drive, folder, cli
     drive(scenario)
 
 
-def test_what_goes_wrong_is_told_and_go_on_tries_again(drive, folder, clip_folder):
+def test_what_goes_wrong_is_told_and_go_on_tries_again(drive, folder, clip_folder, hold):
     async def scenario(hands: Hands) -> None:
         view = opening(hands, folder, clip_folder)
         number = await held_while_embedding(hands, view, folder)
@@ -129,9 +144,10 @@ def test_what_goes_wrong_is_told_and_go_on_tries_again(drive, folder, clip_folde
         assert view.work_bar.button.text() == "Go on"
         known = int(view.state.known.scores.known.sum())
         assert 0 < known < COUNT, "what it embedded is scored"
-        (folder / "image 639.png").write_bytes(b"no picture any more")
-        Image.new("RGB", (40, 40)).save(folder / "image 638.png")
+        (folder / f"image {COUNT - 1}.png").write_bytes(b"no picture any more")
+        Image.new("RGB", (40, 40)).save(folder / f"image {COUNT - 2}.png")
         view.messages.hide()
+        hold.unlink()
         hands.click(view.work_bar.button)
         await hands.until(lambda: not view.session.work.now.state and view.session.up_to_date)
         assert view.news.text() == "1 image can't be read and has no scores."
