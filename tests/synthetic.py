@@ -12,6 +12,7 @@ from core.training.config import TrainConfig, load_config
 from core.training.dataset import Index, write_index
 
 TINY = (
+    "precision=float32",
     "network.image_size=32",
     "network.classifier=trunk",
     "network.fold=1",
@@ -35,10 +36,24 @@ TINY = (
     "disentanglement.steps=40",
     "disentanglement.batch=16",
     "disentanglement.images=96",
+    "disentanglement.residual_noise=0.3",
     "amortisation.steps=10",
     "amortisation.batch=16",
+    "amortisation.lr=1e-3",
+    "reconstruction.l1=1.0",
+    "reconstruction.mse=0.0",
+    "reconstruction.perceptual=0.5",
+    "guide.steps=0",
     "synthesis.steps=20",
     "synthesis.batch=16",
+    "synthesis.lr_generator=3e-4",
+    "synthesis.lr_encoder=3e-4",
+    "synthesis.momentum=0.5",
+    "synthesis.swapping=0.05",
+    "synthesis.keeping=0.05",
+    "synthesis.grain=0.0",
+    "synthesis.nearness=0.0",
+    "synthesis.leakage=0.0",
     "checkpoint_every=7",
     "sample_every=1000",
 )
@@ -46,7 +61,7 @@ TINY = (
 FOLDED = (
     "network.classifier=lite0", "network.fold=2", "network.base_side=16",
     "network.generator_widths=[32,32,16]", "network.encoder_widths=[8,16,32]", "warmup.grain=0.2",
-    "synthesis.grain=0.2", "synthesis.keeping=0.1",
+    "synthesis.grain=0.2", "synthesis.keeping=0.1", "guide.steps=8", "guide.batch=16",
 )  # fmt: skip
 
 

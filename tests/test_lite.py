@@ -76,7 +76,7 @@ def test_the_package_of_the_recipe_holds_its_weights(
     # without it the command says so before it makes anything
     monkeypatch.setattr("core.training.pretrained.PACKAGE", "no_such_package")
     data = write_dataset(tmp_path / "data", 12)
-    assert main(["train", "faces-starter-128", "--data", str(data), "--run", str(tmp_path / "run")]) == 1
+    assert main(["train", "faces-starter", "--data", str(data), "--run", str(tmp_path / "run")]) == 1
     assert "Install the Python package no-such-package" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 

@@ -20,13 +20,14 @@ FEW = (
     "network.residual_dim=12", "warmup.steps=3", "disentanglement.steps=4", "amortisation.steps=3",
     "synthesis.steps=4", "synthesis.adversarial=0.05", "synthesis.adversarial_after=0.0",
     "synthesis.penalty_every=2", "checkpoint_every=2", "synthesis.batch=10", "synthesis.swapping=0.1",
-    "synthesis.leakage=0.1",
+    "synthesis.leakage=0.1", "guide.steps=2", "guide.batch=10",
     # components of almost equal size turn with the last digit
     "disentanglement.residual_start=random",
 )  # fmt: skip
 
 
 FINE_TUNE = (
+    "precision=float32", "guide.steps=2", "guide.batch=10",
     "warmup.steps=3", "warmup.batch=10", "disentanglement.steps=3", "disentanglement.batch=10",
     "amortisation.steps=2", "amortisation.batch=10", "synthesis.steps=4", "synthesis.batch=10",
 )  # fmt: skip

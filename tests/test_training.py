@@ -278,7 +278,7 @@ def test_a_batch_in_pieces_gives_the_whole_batchs_gradients(tmp_path: Path) -> N
     """Parts of unequal masks and labels add up, in every stage."""
     config = tiny_config(
         "synthesis.adversarial=0.1", "synthesis.adversarial_after=0.0", "disentanglement.rehearsal=0.5",
-        "disentanglement.rehearsal_after=0.0", "synthesis.swapping=0.1",
+        "disentanglement.rehearsal_after=0.0", "synthesis.swapping=0.1", "guide.steps=1",
     )  # fmt: skip
     dataset = Dataset.open(write_dataset(tmp_path / "data", 24))
     counts = [len(a.values) for a in dataset.attributes]
@@ -296,6 +296,9 @@ def test_a_batch_in_pieces_gives_the_whole_batchs_gradients(tmp_path: Path) -> N
             if name == "disentanglement":
                 assert state.residuals.weight.grad is not None
                 gradients["codes"] = state.residuals.weight.grad.to_dense()
+            if name == "guide":
+                assert state.guide is not None
+                gradients = {n: p.grad for n, p in state.guide.named_parameters() if p.grad is not None}
             if name == "synthesis":
                 assert state.discriminator is not None
                 gradients |= {n: p.grad for n, p in state.discriminator.named_parameters()}  # type: ignore[misc]

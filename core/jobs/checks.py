@@ -266,7 +266,9 @@ def _of_room(spec: JobSpec, images: int) -> list[Finding]:
     else:
         findings.append(Finding("fine", f"It will use about {_size(needed)} of {_size(free)} on the disk."))
     memory = _free_memory()
-    batch = max(getattr(config, s).batch for s in ("warmup", "disentanglement", "amortisation", "synthesis"))
+    from core.training.state import STAGES
+
+    batch = max(getattr(config, s).batch for s in STAGES)
     # by the pixels of the largest batch: fine-tuning at 64 px with 64 images peaked at 1.77 GB, this says 1.9
     wanted = int(600e6 + 16 * weights + batch * pixels * 4600)
     if memory and spec.devices[0] in ("auto", "cpu") and memory < wanted:

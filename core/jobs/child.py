@@ -167,6 +167,8 @@ def _cut(config: TrainConfig, seconds: dict[str, float], budget: float) -> Train
 
 def _longer(run: JobRun, config: TrainConfig) -> TrainConfig:
     """Carry out a wish to train a finished run for longer: more steps of the last stage, from its end."""
+    from core.training.state import STAGES, stage_place
+
     wish = run.folder / CONTROL / LONGER
     if not wish.exists():
         return config
@@ -175,9 +177,8 @@ def _longer(run: JobRun, config: TrainConfig) -> TrainConfig:
     if stored is None:
         raise StudioError("The run has no checkpoint to go on from.", "Start a new run.")
     tensors, where = stored
-    last = len(_stages()) - 1
-    if where["stage"] > last:  # else it was stopped early: there are steps left, and these are more
-        where |= {"stage": last, "step": config.synthesis.steps}
+    if stage_place(where["stage"]) == len(STAGES):  # else steps are left, and these are more
+        where |= {"stage": STAGES[-1], "step": config.synthesis.steps}
         run.save_checkpoint(tensors, where)
     synthesis = msgspec.structs.replace(config.synthesis, steps=config.synthesis.steps + steps)
     config = msgspec.structs.replace(config, synthesis=synthesis)

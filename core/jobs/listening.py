@@ -131,7 +131,7 @@ class Listener:
         """Accuracy and leakage on a few fixed held-out images: shares, by attribute."""
         if len(self.checked) < 20:
             return
-        with_leakage = name in ("amortisation", "synthesis")
+        with_leakage = name in ("amortisation", "guide", "synthesis")
         numbers = quick_evaluation(trainer, self.checked, with_leakage, self._wanted)
         if numbers is not None:
             self.run.event("evaluation", stage=name, step=trainer.state.step, **numbers)

@@ -114,7 +114,7 @@ def preset_path(name: str) -> Path:
 
 def _preset(path: Path) -> Preset:
     tree = tomllib.loads(path.read_text("utf-8"))
-    stages = ("warmup", "disentanglement", "amortisation", "synthesis")
+    stages = ("warmup", "disentanglement", "amortisation", "guide", "synthesis")
     group = "scratch" if path.stem in SCRATCH else "base" if path.stem in BASE else "special"
     return Preset(
         path.stem,

@@ -24,6 +24,16 @@ class AttributeClassifier(nn.Module):
         return list(self.head(self.features(images)).float().split(self.value_counts, dim=1))
 
 
+CONFIDENT = 0.7  # from here on what a classifier sees of an image stands for its missing label
+
+
+def filled(labels: torch.Tensor, probabilities: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Labels (N, K), and where there is none what a classifier (N, V_k) is sure of; else -1."""
+    best = [p.max(1) for p in probabilities]
+    seen = torch.stack([torch.where(share >= CONFIDENT, value, -1) for share, value in best], 1)
+    return torch.where(labels >= 0, labels, seen)
+
+
 class ValueEmbeddings(nn.Module):
     """A learned embedding for each value of each attribute, and the soft assignment that mixes them."""
 

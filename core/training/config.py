@@ -79,14 +79,28 @@ class Amortisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lr: float = 1e-3
 
 
+class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Before stage 3, a classifier that judges its swaps; with 0 steps the model's own does.
+
+    Not in the paper. It is trained on the worst that a change of at most `reach` (Euclidean, of -1..1, see
+    `core.training.guide`) makes of each image, so that only changes that are seen please it.
+    """
+
+    steps: int = 0
+    batch: int = 64
+    lr: float = 1e-3
+    reach: float = 2.0
+
+
 class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stage 3: encoder and generator together, with latent matching and an optional adversarial loss.
 
     Not in the paper, 0 turns them off: `swapping` is the weight of the classifier's loss on images decoded
     with one randomly swapped attribute, so that a swap shows what it says, and `keeping` that of its loss on
     the other attributes of these images, which are to stay; it sees them with noise of up to `grain`.
-    `nearness` is the weight of how much else the swap changes (mean absolute difference); `leakage` that of
-    what a linear regression reads of the attributes in the residual codes, fitted anew every `leakage_every`.
+    `nearness` is the weight of how much a swap changes in all (mean absolute and squared difference);
+    `leakage` that of what a linear regression reads of the attributes in the residual codes, fitted anew
+    every `leakage_every`. Where there is a guide, it is the classifier of both.
     """
 
     steps: int = 10_000
@@ -161,6 +175,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warmup: Warmup = Warmup()
     disentanglement: Disentanglement = Disentanglement()
     amortisation: Amortisation = Amortisation()
+    guide: GuideTraining = GuideTraining()
     synthesis: Synthesis = Synthesis()
     finetune: FineTune = FineTune()
     ema_decay: float = 0.999

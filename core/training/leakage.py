@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from core.nets.build import Networks
+from core.nets.classifier import filled
 from core.training.dataset import Dataset
 
 IMAGES, BATCH = 2000, 250  # that a fit looks at
-CONFIDENT = 0.9  # from here on what the classifier sees counts as a label
 REACH = 10.0
 RIDGE = 0.1  # of the mean variance of a code's entry
 
@@ -79,10 +79,10 @@ def fit_to(leakage: LinearLeakage, dataset: Dataset, networks: Networks, size: i
     chosen = np.sort(rng.choice(len(dataset), min(IMAGES, len(dataset)), replace=False))
     device = leakage.mean.device
     labels = torch.from_numpy(dataset.label_array()[chosen]).to(device)
-    codes, seen = [], []
+    codes, known = [], []
     for start in range(0, len(chosen), BATCH):
         images = dataset.batch(chosen[start : start + BATCH], size)[0].to(device)
         codes.append(networks.residual_encoder(images))
-        best = [logits.softmax(1).max(1) for logits in networks.classifier(images)]
-        seen.append(torch.stack([torch.where(p >= CONFIDENT, value, -1) for p, value in best], 1))
-    leakage.fit(torch.cat(codes), torch.where(labels >= 0, labels, torch.cat(seen)))
+        probabilities = [logits.softmax(1) for logits in networks.classifier(images)]
+        known.append(filled(labels[start : start + BATCH], probabilities))
+    leakage.fit(torch.cat(codes), torch.cat(known))

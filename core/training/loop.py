@@ -30,11 +30,10 @@ from core.training.interrupt import Interrupted, interruptible
 from core.training.leakage import fit_to
 from core.training.parallel import Team
 from core.training.perceptual import features_record, find_features, load_features
-from core.training.pretrained import pretrain
 from core.training.run import Run
 from core.training.samples import grid_columns, sample_grid
-from core.training.start import component_start, encoder_base_start
-from core.training.state import STAGES, TrainState
+from core.training.start import start_stage
+from core.training.state import STAGES, TrainState, stage_place
 
 REPORT_EVERY = 20
 SAMPLE_ROWS = 10
@@ -173,7 +172,7 @@ class Trainer:
             self._enter(0)
             return
         tensors, where = stored
-        self.state.stage, self.state.step = where["stage"], where["step"]
+        self.state.stage, self.state.step = stage_place(where["stage"]), where["step"]
         if STAGES.index("warmup") < self.state.stage < len(STAGES):
             if where.get("features", "") != self.features.get("sha256", ""):
                 raise StudioError(
@@ -191,7 +190,7 @@ class Trainer:
         bad = [name for name, p in self.state.networks.named_parameters() if not bool(p.isfinite().all())]
         if bad:
             self._check(STAGES[min(self.state.stage, len(STAGES) - 1)], {bad[0]: math.nan})
-        where = {"stage": self.state.stage, "step": self.state.step}
+        where = {"stage": (*STAGES, "")[self.state.stage], "step": self.state.step}
         features = self.features.get("sha256", "")
         tensors = self.state.tensors()
         measure = self._held_out_error()
@@ -225,23 +224,9 @@ class Trainer:
         self.state.stage, self.state.step, self.state.optimizers = stage, 0, {}
         if stage >= len(STAGES):
             return
-        if STAGES[stage] == "warmup" and self.config.warmup.pretrained and self.state.teacher is None:
-            pretrain(self.config.warmup.pretrained, self.state.networks, self.state.average)
         if STAGES[stage] == "disentanglement":
             self._take_features()
-            if self.config.disentanglement.residual_start == "components":
-                component_start(self.config, self.dataset.take(self.coded), self.state)
-            if self.config.disentanglement.residual_start == "encoder" and self.state.teacher is not None:
-                # for all images in every process of a team, of which each keeps its own
-                codes = torch.empty(len(self.coded), self.config.network.residual_dim, device=self.device)
-                coded, fresh = self.dataset.take(self.coded), self.state.teacher.fresh
-                finetune.encoder_start(coded, self.size, self.state.networks, codes, fresh)
-                own = self.team.leaders(codes)[self.team.part]
-                self.state.residuals.weight.detach().copy_(own)
-        if STAGES[stage] == "amortisation" and self.config.network.base_side and self.state.teacher is None:
-            rows = torch.arange(len(self.coded), device=self.device)
-            codes = self.state.residual_codes(rows)
-            encoder_base_start(self.config, self.dataset.take(self.coded), codes, self.state)
+        start_stage(STAGES[stage], self.config, self.dataset.take(self.coded), self.state)
         self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[stage])
 
     def _features_record(self) -> dict[str, str]:
@@ -392,7 +377,7 @@ class Trainer:
             if name == "disentanglement" and labelled and len(self.labelled_rows):
                 positions[:labelled] = self.coded[rng.choice(self.labelled_rows, labelled)]
         else:
-            weights = self.labelled_weights if name == "warmup" else self.weights
+            weights = self.labelled_weights if name in ("warmup", "guide") else self.weights
             positions = rng.choice(len(self.dataset), size, p=weights)
         part = self.team.part
         own = positions[part]
@@ -400,16 +385,16 @@ class Trainer:
         code_rows = torch.from_numpy(self.code_rows[own])
         labels = torch.from_numpy(self.labels[own])
         mirrored = torch.zeros(size, dtype=torch.bool)
-        if self.config.mirror and name in ("warmup", "synthesis"):
+        if self.config.mirror and name in ("warmup", "guide", "synthesis"):
             mirrored = torch.from_numpy(rng.random(size) < 0.5)
             flip = mirrored[part][:, None, None, None]
             images = torch.where(flip, images.flip(3), images)
             mask = torch.where(flip, mask.flip(3), mask)
             code_rows = torch.where(mirrored[part], -1, code_rows)  # codes are of unmirrored images
         seen = self._with_border(images, positions, mirrored, rng)
-        if name == "warmup":
+        if name in ("warmup", "guide"):
             seen = vary_light(vary_place(seen, size, part, rng), size, part, rng)
-            if self.config.warmup.grain:
+            if name == "warmup" and self.config.warmup.grain:
                 seen = vary_grain(seen, self.config.warmup.grain, size, part, rng)
         noise = torch.Generator().manual_seed(int(np.random.default_rng([*seed, 1]).integers(2**62)))
         dim = self.config.network.residual_dim

@@ -87,20 +87,34 @@ def swap(
     value: torch.Tensor,
     before: torch.Tensor,
     count: torch.Tensor,
+    enough: Sequence[torch.Tensor] | None = None,
+    photos: Sequence[torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """How little swapped images show what they are to: what was swapped, and the mean over what is to stay.
 
     `attribute` and `value` (N,) are what each image was swapped to, `before` (N, K) its values, -1 where
     nothing is known, `count` the number of images to divide by. Bounded (`bounded_entropy`): a beard on a
     woman who is to stay one has no good picture, and must not outweigh the swaps that have.
+
+    What is shown as clearly as photos show it costs nothing, so that nothing is drawn more strongly than it
+    is: `enough` are K tensors (V_k,) of the probability from which on a swapped value is clear, `photos` are
+    K tensors (N, V_k) of what is seen of each image before its swap.
     """
     changed, kept, known = [], [], []
     for k, values in enumerate(logits):
         here = attribute == k
-        changed.append(bounded_entropy(values[here], value[here]).sum())
+        wanted = value[here]
+        far = bounded_entropy(values[here], wanted)
+        if enough is not None:
+            far = (far - bounded(enough[k][wanted])).clamp(min=0.0)
+        changed.append(far.sum())
         stay = torch.where(here, -1, before[:, k])
         known.append(stay >= 0)
-        kept.append(bounded_entropy(values, stay.clamp(min=0)) * known[-1])
+        lost = bounded_entropy(values, stay.clamp(min=0))
+        if photos is not None:
+            seen = photos[k].gather(1, stay.clamp(min=0)[:, None])[:, 0]
+            lost = (lost - bounded(seen)).clamp(min=0.0)
+        kept.append(lost * known[-1])
     others = torch.stack(known, 1).sum(1).clamp(min=1)
     each = torch.stack(kept, 1).sum(1) / others
     return torch.stack(changed).sum() / count.clamp(min=1), mean(each, count)
@@ -108,7 +122,11 @@ def swap(
 
 def bounded_entropy(logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """(N,) from 0 to 1 / BOUND: generalised cross-entropy (Zhang and Sabuncu 2018, equation 6)."""
-    p = logits.softmax(1).gather(1, values[:, None])[:, 0]
+    return bounded(logits.softmax(1).gather(1, values[:, None])[:, 0])
+
+
+def bounded(p: torch.Tensor) -> torch.Tensor:
+    """What a probability of the right value costs: 0 for 1, 1 / BOUND for 0."""
     return (1 - p.clamp(min=1e-6) ** BOUND) / BOUND
 
 

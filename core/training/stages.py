@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from core.errors import StudioError
 from core.model import OUTSIDE_VALUE
-from core.nets.classifier import AttributeClassifier
+from core.nets.classifier import AttributeClassifier, filled
+from core.nets.guide import SIZE, shrunk
 from core.nets.layers import Trunk
 from core.nets.lite import Lite0
 from core.precision import backward, shorter
@@ -19,11 +20,12 @@ from core.training import losses
 from core.training.augment import moved, with_noise
 from core.training.batch import Batch, Whole
 from core.training.config import TrainConfig
+from core.training.guide import RISE, worst_change
 from core.training.perceptual import feature_maps
 from core.training.state import TrainState
 
 Losses = dict[str, torch.Tensor]
-CONFIDENT = 0.7  # from here on what the classifier sees of an image stands for its missing label
+FAR = 2.0  # weight of a change's square beside its size: what is drawn too strongly costs the most
 
 
 @dataclass
@@ -80,11 +82,20 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
         base = getattr(part, "base", None)
         if base is not None:
             base.requires_grad_(False)
+    if stage == "guide":
+        if state.guide is None:
+            return {}
+        state.guide.requires_grad_(True)
+        rate = config.guide.lr
+        group = {"params": list(state.guide.parameters()), "lr": rate, "base_lr": rate}
+        return {"guide": torch.optim.AdamW([group], weight_decay=0.02)}
     if stage == "amortisation":
         return {"encoder": adam((nets.residual_encoder, config.amortisation.lr), betas=(0.9, 0.99))}
     y = config.synthesis
     # it judges swaps now and learns no more; gradients still pass through it
     nets.classifier.requires_grad_(False)
+    if state.guide is not None:
+        state.guide.requires_grad_(False)
     both = ((nets.generator, y.lr_generator), (nets.residual_encoder, y.lr_encoder))
     chosen = {"networks": adam(*both, betas=(y.momentum, 0.99))}
     if state.discriminator is not None:
@@ -105,7 +116,7 @@ def step(
     if state.team.size > 1:
         whole = whole.from_flat(state.team.sum(whole.flat()))
     rows = codes = None
-    if stage != "warmup":
+    if stage not in ("warmup", "guide"):
         rows = torch.zeros(int(whole.images), dtype=torch.int64, device=batch.code_rows.device)
         rows[batch.places] = batch.code_rows + 1
         rows = state.team.sum(rows) - 1 if state.team.size > 1 else rows - 1
@@ -114,6 +125,7 @@ def step(
         "warmup": warmup,
         "disentanglement": disentanglement,
         "amortisation": amortisation,
+        "guide": guide,
         "synthesis": synthesis,
     }[stage]
     for optimizer in state.optimizers.values():
@@ -214,6 +226,24 @@ def amortisation(config: TrainConfig, state: TrainState, part: Part, share: floa
     return {"matching": loss}
 
 
+def guide(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
+    """Gradients of the guide of stage 3's swaps. In a fine-tuning it also learns what the classifier sees."""
+    network, batch, labels = state.guide, part.batch, part.batch.labels
+    assert network is not None
+    known = part.whole.known
+    if state.teacher is not None:
+        with torch.no_grad():
+            probabilities = [v.softmax(1) for v in state.networks.classifier(batch.seen)]
+        labels = filled(labels, probabilities)
+        known = part.whole.images.expand(labels.shape[1])
+    images, mask = shrunk(batch.seen, network.image_size), shrunk(batch.mask, network.image_size).floor()
+    reach = config.guide.reach * min(1.0, share / RISE + 0.1) * network.image_size / SIZE
+    worst = worst_change(network, images, mask, labels, known, reach, batch.swap_draw, batch.grain)
+    loss = losses.classification(network(worst), labels, known)
+    backward(loss)
+    return {"classification": loss}
+
+
 def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
     """Gradients of stage 3: generator and encoder on all images; codes keep the encoder near them."""
     y, s, nets, batch, whole = (
@@ -251,9 +281,15 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         shown = _jittered(torch.where(half.mask > 0, fake, half.seen), half.jitter)
         if y.grain:
             shown = with_noise(shown, y.grain * half.jitter[:, 3], half.grain)
-        logits = nets.classifier(shown)
+        logits = (state.guide or nets.classifier)(shown)
+        seen = [p[batch.half] for p in probabilities]
+        enough = photos = None
+        if state.guide is not None:
+            enough = state.guide.enough.split(list(state.guide.value_counts))
+            with torch.no_grad():
+                photos = [v.softmax(1) for v in state.guide(half.seen)]
         changed, kept = losses.swap(
-            logits, half.swap_attribute, value, _filled(half.labels, probabilities, batch.half), whole.halves
+            logits, half.swap_attribute, value, filled(half.labels, seen), whole.halves, enough, photos
         )
         parts["swapping"] = changed
         total = total + y.swapping * changed
@@ -268,7 +304,8 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
             total = total + config.finetune.pictures * parts["base_pictures"]
     if y.nearness:
         # where a swap changes nothing that it says, it is to change nothing
-        near = (fake - made[batch.half]).abs()
+        change = fake - made[batch.half]
+        near = change.abs() + FAR * change.square()
         parts["nearness"] = losses.masked_mean(near, half.mask, whole.pixels[half.mask.shape[2]])
         total = total + y.nearness * parts["nearness"]
     if adversarial and critic is not None:
@@ -282,13 +319,6 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     if adversarial and critic is not None:
         parts["discriminator"] = _discriminate(config, state, half, fake.detach(), whole)
     return parts
-
-
-def _filled(labels: torch.Tensor, probabilities: list[torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-    """Labels (n, K) of some `rows` of the images, with what the classifier is sure of where there is none."""
-    best = [p[rows].max(1) for p in probabilities]
-    seen = torch.stack([torch.where(share >= CONFIDENT, value, -1) for share, value in best], 1)
-    return torch.where(labels >= 0, labels, seen)
 
 
 def _jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:

@@ -12,9 +12,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from core.nets.classifier import filled
 from core.nets.encoder import ResidualEncoder, thumbnails
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset
+from core.training.finetune import encoder_start
+from core.training.pretrained import pretrain
 from core.training.state import TrainState
 
 THUMBNAIL = 16
@@ -23,6 +26,51 @@ BATCH = 256
 # this many noise sigmas with the square root of the component's own.
 LARGEST = 4.0
 BASE_RIDGE = 1e-3  # of the mean variance of what is known
+
+
+def start_stage(name: str, config: TrainConfig, coded: Dataset, state: TrainState) -> None:
+    """What a run's networks and codes begin a stage with; `coded` are the images with residual codes."""
+    teacher, start = state.teacher, config.disentanglement.residual_start
+    if name == "warmup" and config.warmup.pretrained and teacher is None:
+        pretrain(config.warmup.pretrained, state.networks, state.average)
+    if name == "disentanglement" and start == "components":
+        component_start(config, coded, state)
+    if name == "disentanglement" and start == "encoder" and teacher is not None:
+        # for all images in every process of a team, of which each keeps its own
+        codes = torch.empty(len(coded), config.network.residual_dim, device=state.residuals.weight.device)
+        encoder_start(coded, config.network.image_size, state.networks, codes, teacher.fresh)
+        state.residuals.weight.detach().copy_(state.team.leaders(codes)[state.team.part])
+    if name == "amortisation" and config.network.base_side and teacher is None:
+        rows = torch.arange(len(coded), device=state.residuals.weight.device)
+        encoder_base_start(config, coded, state.residual_codes(rows), state)
+    if name == "synthesis" and state.guide is not None:
+        measure_enough(config, coded, state)
+
+
+@torch.no_grad()
+def measure_enough(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
+    """How sure the guide is of each value where it is: the mean over the labelled images that show it.
+
+    In a fine-tuning also over those in which the classifier sees it; a value that no image shows keeps 1.
+    """
+    guide = state.guide
+    assert guide is not None
+    counts = list(guide.value_counts)
+    total, number = torch.zeros_like(guide.enough), torch.zeros_like(guide.enough)
+    for start in range(0, len(dataset), BATCH):
+        positions = np.arange(start, min(start + BATCH, len(dataset)))
+        images = dataset.batch(positions, config.network.image_size)[0].to(total.device)
+        labels = torch.from_numpy(dataset.label_array()[positions]).to(total.device)
+        if state.teacher is not None:
+            labels = filled(labels, [v.softmax(1) for v in state.networks.classifier(images)])
+        shown = [
+            F.one_hot(labels[:, k].clamp(min=0), n) * (labels[:, k] >= 0)[:, None]
+            for k, n in enumerate(counts)
+        ]
+        hot = torch.cat(shown, 1).to(total.dtype)
+        total += (torch.cat([v.softmax(1) for v in guide(images)], 1) * hot).sum(0)
+        number += hot.sum(0)
+    guide.enough.copy_(torch.where(number > 0, total / number.clamp(min=1), 1.0))
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import nn
 
 from core.nets.build import Networks, build_discriminator
 from core.nets.discriminator import Discriminator
+from core.nets.guide import Guide
 from core.training.config import TrainConfig
 from core.training.leakage import LinearLeakage
 from core.training.parallel import Team
@@ -18,7 +19,14 @@ from core.training.parallel import Team
 if TYPE_CHECKING:
     from core.training.finetune import Teacher
 
-STAGES = ("warmup", "disentanglement", "amortisation", "synthesis")
+STAGES = ("warmup", "disentanglement", "amortisation", "guide", "synthesis")
+NUMBERED = ("warmup", "disentanglement", "amortisation", "synthesis")  # in older checkpoints
+
+
+def stage_place(stored: str | int) -> int:
+    """The place in STAGES of what a checkpoint says: a stage's name, "" at the end, or an older number."""
+    name = stored if isinstance(stored, str) else (*NUMBERED, "")[stored]
+    return STAGES.index(name) if name else len(STAGES)
 
 
 @dataclass
@@ -33,6 +41,7 @@ class TrainState:
     residuals: nn.Embedding
     discriminator: Discriminator | None = None
     leakage: LinearLeakage | None = None
+    guide: Guide | None = None
     features: nn.Module | None = None
     teacher: Teacher | None = None  # the frozen base of a fine-tuning; not part of a checkpoint
     features_from_file: bool = False  # then a checkpoint need not hold them
@@ -62,10 +71,13 @@ class TrainState:
         critic = None
         if config.synthesis.adversarial and config.network.kind == "style":
             critic = build_discriminator(config.network).to(device)
+        guide = None
+        if config.guide.steps and config.network.kind == "style":
+            guide = Guide(config.network.image_channels, config.network.image_size, value_counts).to(device)
         leakage = None
         if config.synthesis.leakage:
             leakage = LinearLeakage(config.network.residual_dim, value_counts).to(device)
-        return cls(networks, average, residuals, critic, leakage, codes=images, team=team)
+        return cls(networks, average, residuals, critic, leakage, guide, codes=images, team=team)
 
     def residual_codes(self, rows: torch.Tensor) -> torch.Tensor:
         """Codes (n, R) of the rows (n,), zeros for -1, without gradients. All processes must call."""
@@ -77,6 +89,7 @@ class TrainState:
             "average": self.average,
             "residuals": self.residuals,
             "discriminator": self.discriminator,
+            "guide": self.guide,
             "leakage": self.leakage,
             "features": None if self.features_from_file else self.features,
         }

@@ -22,6 +22,7 @@ STAGES = {
     "warmup": "Warm-up of the classifier",
     "disentanglement": "Disentanglement",
     "amortisation": "Amortisation",
+    "guide": "Guide of the swaps",
     "synthesis": "Synthesis",
 }
 

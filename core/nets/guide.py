@@ -1,0 +1,42 @@
+"""The guide of swaps: a small classifier that sees coarse pictures and can't be fooled by small changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from core.nets.classifier import AttributeClassifier
+from core.nets.layers import Trunk
+
+SIZE = 64  # side of what it looks at, at the most: finer than this a change of an attribute has no need to be
+WIDTHS = (48, 128, 192, 256)  # smaller images go without the first
+
+
+class Guide(AttributeClassifier):
+    """(N, C, S, S) in -1..1 to K logits (N, V_k); it looks at the means of larger images.
+
+    `enough` (V,) is how sure it is of each value, side by side, in photos that show it: a probability.
+    """
+
+    enough: torch.Tensor
+
+    def __init__(self, image_channels: int, image_size: int, value_counts: Sequence[int]) -> None:
+        size = min(image_size, SIZE)
+        fold = 2 if size >= SIZE else 1
+        widths = WIDTHS[-((size // fold).bit_length() - 2) :]
+        trunk = Trunk(image_channels, size, widths, fold)
+        super().__init__(trunk, trunk.features, value_counts)
+        self.image_size = size
+        self.register_buffer("enough", torch.ones(sum(value_counts)))
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """As the class says."""
+        return super().forward(shrunk(images, self.image_size))
+
+
+def shrunk(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Images (N, C, S, S) at most at `size`: means of blocks."""
+    return F.avg_pool2d(images, images.shape[2] // size) if images.shape[2] > size else images

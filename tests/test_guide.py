@@ -1,0 +1,194 @@
+"""The guide of swaps: what is the worst for it, what it learns from that, and what stage 3 makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.nets.guide import Guide
+from core.training import losses, stages
+from core.training.batch import make_batch
+from core.training.dataset import Dataset
+from core.training.guide import worst_change
+from core.training.loop import train
+from core.training.run import Run
+from core.training.start import start_stage
+from core.training.state import NUMBERED, STAGES, TrainState, stage_place
+from tests.synthetic import tiny_config, write_dataset
+
+CPU = torch.device("cpu")
+
+
+def images_of(
+    dataset: Dataset, count: int, size: int = 32
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    images, mask = dataset.batch(np.arange(count), size)
+    return images, mask, torch.from_numpy(dataset.label_array()[:count])
+
+
+def worst(
+    guide: Guide, images: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, reach: float
+) -> torch.Tensor:
+    count = len(images)
+    known = (labels >= 0).sum(0)
+    return worst_change(guide, images, mask, labels, known, reach, torch.rand(count), torch.arange(count))
+
+
+def test_the_worst_change_is_within_reach_inside_the_photo_and_worse(tmp_path: Path) -> None:
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 16))
+    images, mask, labels = images_of(dataset, 12)
+    mask[:, :, :, 20:] = 0
+    torch.manual_seed(0)
+    guide = Guide(3, 32, [len(a.values) for a in dataset.attributes])
+    torch.nn.init.normal_(guide.head.weight, std=0.3)
+    changed = worst(guide, images, mask, labels, 1.5)
+    difference = changed - images
+    lengths = difference.flatten(1).norm(dim=1)
+    assert float(lengths.max()) <= 1.5 + 1e-4 and float(lengths.min()) > 0.7
+    assert float(difference[:, :, :, 20:].abs().max()) == 0
+    before, after = (float(losses.classification(guide(x), labels).detach()) for x in (images, changed))
+    # noise of the same length hardly matters, the worst change does
+    noise = torch.randn_like(images) * mask
+    noise *= 1.5 / noise.flatten(1).norm(dim=1)[:, None, None, None]
+    noisy = float(losses.classification(guide(images + noise), labels).detach())
+    assert after - before > 4 * abs(noisy - before)
+
+
+def trained(dataset: Dataset, reach: float) -> Guide:
+    config = tiny_config("guide.steps=90", "guide.batch=32", "guide.lr=2e-3", f"guide.reach={reach}")
+    state = TrainState.fresh(config, [len(a.values) for a in dataset.attributes], len(dataset), CPU)
+    state.optimizers = stages.make_optimizers(config, state, "guide")
+    rng, labels = np.random.default_rng(0), torch.from_numpy(dataset.label_array())
+    for step in range(90):
+        rows = rng.choice(len(dataset), 32, replace=False)
+        images, mask = dataset.batch(rows, 32)
+        draws = torch.Generator().manual_seed(step)
+        batch = make_batch(images, images, mask, labels[rows], torch.from_numpy(rows), 16, draws)
+        stages.step(config, state, batch, "guide", step / 90)
+    assert state.guide is not None
+    return state.guide
+
+
+def test_it_is_harder_to_fool_than_one_that_saw_the_images_alone(tmp_path: Path) -> None:
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 320, hidden=0.0))
+    glasses = next(k for k, a in enumerate(dataset.attributes) if a.name == "glasses")
+    images, mask = dataset.batch(np.arange(64), 32)
+    labels = torch.full((64, len(dataset.attributes)), -1)
+    labels[:, glasses] = torch.from_numpy(dataset.label_array()[:64, glasses])
+    found = {}
+    for reach in (0.0, 4.0):  # at 64 px; 2 here
+        guide = trained(dataset, reach)
+        seen = [guide(x) for x in (images, worst(guide, images, mask, labels, 3.0))]
+        assert float((seen[0][glasses].argmax(1) == labels[:, glasses]).float().mean()) > 0.9
+        found[reach] = [float(losses.classification(logits, labels).detach()) for logits in seen]
+    # what the same change does to each
+    assert found[4.0][1] < 0.5 * found[0.0][1]
+
+
+def test_swaps_are_judged_by_it_alone_and_it_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 24))
+    config = tiny_config("guide.steps=1", "synthesis.swapping=1.0", "synthesis.keeping=0.5")
+    images, mask, labels = images_of(dataset, 12)
+    batch = make_batch(images, images, mask, labels, torch.arange(12), 16, torch.Generator().manual_seed(0))
+
+    def gradient(seed: int) -> tuple[float, torch.Tensor, Guide]:
+        state = TrainState.fresh(config, [len(a.values) for a in dataset.attributes], 24, CPU)
+        assert state.guide is not None
+        torch.manual_seed(seed)
+        torch.nn.init.normal_(state.guide.head.weight, std=0.1)
+        state.features = stages.perceptual_features(state.networks.classifier)
+        state.optimizers = stages.make_optimizers(config, state, "synthesis")
+        found = stages.step(config, state, batch, "synthesis", 0.5)
+        weight = state.networks.generator.mapping[0].weight  # type: ignore[union-attr, index]
+        assert weight.grad is not None
+        return float(found["swapping"]), weight.grad, state.guide
+
+    (one, first, guide), (other, second, _) = gradient(1), gradient(2)
+    assert one != other and not torch.allclose(first, second)
+    assert all(p.grad is None for p in guide.parameters())
+
+
+def test_a_run_with_a_guide_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    config = tiny_config(
+        "warmup.steps=3", "disentanglement.steps=3", "amortisation.steps=2", "synthesis.steps=4",
+        "guide.steps=6", "guide.batch=16", "checkpoint_every=2",
+    )  # fmt: skip
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 60)).part("train")
+    whole = train(config, dataset, Run.start(tmp_path / "whole", config), "cpu")
+    run = Run.start(tmp_path / "broken", config)
+
+    class Stops:
+        held_out = None
+
+        def waits(self) -> bool:
+            return False
+
+        def answer(self, trainer: object) -> None: ...
+
+        def after_step(self, trainer: object) -> None:
+            state = trainer.state  # type: ignore[attr-defined]
+            if (STAGES[state.stage], state.step) == ("guide", 3):
+                (run.folder / "control" / "stop").touch()
+
+    (run.folder / "control").mkdir(exist_ok=True)
+    assert train(config, dataset, run, "cpu", watch=Stops()) is None
+    stored = run.load_checkpoint()
+    assert stored is not None and stored[1]["stage"] == "guide" and stored[1]["step"] == 3
+    (run.folder / "control" / "stop").unlink()
+    again = train(config, dataset, run, "cpu")
+    assert whole is not None and again is not None
+    for (name, a), b in zip(
+        whole.networks.state_dict().items(), again.networks.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b), name
+    # a model holds no guide: it is for training only
+    assert not any("guide" in name for name in whole.networks.state_dict())
+
+
+def test_checkpoints_of_before_the_guide_are_understood() -> None:
+    assert [STAGES[stage_place(n)] for n in range(len(NUMBERED))] == list(NUMBERED)
+    assert stage_place(len(NUMBERED)) == stage_place("") == len(STAGES)
+    assert stage_place("guide") == 3
+
+
+def test_what_is_as_clear_as_in_photos_costs_nothing() -> None:
+    logits = [torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 0.0]], requires_grad=True), torch.zeros(3, 3)]
+    attribute, value = torch.zeros(3, dtype=torch.int64), torch.tensor([0, 0, 1])
+    before = torch.tensor([[1, 2], [1, -1], [0, 0]])
+    enough = [torch.tensor([0.6, 0.4]), torch.full((3,), 0.9)]
+    photos = [torch.full((3, 2), 0.5), torch.tensor([[0.2, 0.2, 0.6], [0.0, 1.0, 0.0], [0.1, 0.8, 0.1]])]
+    changed, kept = losses.swap(logits, attribute, value, before, torch.tensor(3.0), enough, photos)
+    # the first is at 0.5 of 0.6, the second at 0.88 of 0.6, the third at 0.5 of 0.4
+    short = losses.bounded(torch.tensor(0.5)) - losses.bounded(torch.tensor(0.6))
+    assert float(changed.detach()) == pytest.approx(float(short) / 3, rel=1e-5)
+    changed.backward()
+    assert logits[0].grad is not None
+    assert [bool(row.abs().sum() > 0) for row in logits[0].grad] == [True, False, False]
+    # of what is to stay, the first fell from 0.6 to a third, the second is unknown, the third was less clear
+    fell = losses.bounded(torch.tensor(1 / 3)) - losses.bounded(torch.tensor(0.6))
+    assert float(kept.detach()) == pytest.approx(float(fell) / 3, rel=1e-5)
+
+
+def test_enough_is_what_it_sees_in_photos_of_the_value(tmp_path: Path) -> None:
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 40))
+    config = tiny_config("guide.steps=1")
+    counts = [len(a.values) for a in dataset.attributes]
+    state = TrainState.fresh(config, counts, 40, CPU)
+    assert state.guide is not None
+    torch.nn.init.normal_(state.guide.head.weight, std=0.3)
+    labels = dataset.label_array()
+    smile = next(k for k, a in enumerate(dataset.attributes) if a.name == "smile")
+    dataset.labels[:, 0] = np.where(dataset.labels[:, 0] == 1, -1, dataset.labels[:, 0])
+    start_stage("synthesis", config, dataset, state)
+    images, _ = dataset.batch(np.arange(40), 32)
+    with torch.no_grad():
+        seen = state.guide(images)[smile].softmax(1).numpy()
+    enough = state.guide.enough.split(counts)
+    for value in range(2):
+        assert float(enough[smile][value]) == pytest.approx(
+            seen[labels[:, smile] == value, value].mean(), abs=1e-5
+        )
+    assert float(enough[0][1]) == 1.0
