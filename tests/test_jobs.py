@@ -370,7 +370,7 @@ def test_an_estimate_takes_real_steps(data: Path) -> None:
     found = estimate(job(data, synthesis=50))
     assert set(found.step_seconds) == {"warmup", "disentanglement", "amortisation", "synthesis"}
     assert all(s > 0 for s in found.step_seconds.values())
-    wanted = sum(found.step_seconds[s] * found.steps[s] for s in found.steps)
+    wanted = sum(found.step_seconds[s] * found.steps[s] for s in found.step_seconds)
     assert found.seconds == pytest.approx(wanted) and found.steps["synthesis"] == 50
     assert found.memory > 2**20
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from core.errors import StudioError
 from core.nets.build import NetworkConfig, Networks
+from core.nets.classifier import filled
 from core.nets.encoder import THUMBNAIL, ResidualEncoder
 from core.nets.generator import StyleGenerator
 from core.nets.layers import Trunk
@@ -205,10 +206,10 @@ def test_the_bounded_entropy_is_the_papers() -> None:
 def test_missing_labels_are_what_the_classifier_is_sure_of() -> None:
     labels = torch.tensor([[-1, 1], [-1, -1]])
     p = [torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.1, 0.9]]), torch.tensor([[0.9, 0.1]] * 3)]
-    rows = torch.tensor([True, False, True])
-    assert stages._filled(labels, p, rows).tolist() == [[0, 1], [1, 0]]
-    p[0][2] = 0.5
-    assert stages._filled(labels, p, rows).tolist() == [[0, 1], [-1, 0]]
+    p = [values[[0, 2]] for values in p]
+    assert filled(labels, p).tolist() == [[0, 1], [1, 0]]
+    p[0][1] = 0.5
+    assert filled(labels, p).tolist() == [[0, 1], [-1, 0]]
 
 
 def test_leakage_grows_with_the_width_of_codes_not_its_square() -> None:

@@ -105,7 +105,7 @@ def test_a_failure_is_said_and_resumed(drive: Drive, data: Path, trouble: str, s
         banner = view.page.banner
         assert said in banner.sentence.text() and done in banner.hint.text()
         stored = Run(run).load_checkpoint()
-        assert stored is not None and stored[1]["step"] == 10 and stored[1]["stage"] == 3
+        assert stored is not None and stored[1]["step"] == 10 and stored[1]["stage"] == "synthesis"
         assert all(bool(t.isfinite().all()) for n, t in stored[0].items() if n.startswith("networks."))
         assert said in view.page.log.text.toPlainText()
         before = json.loads((run / "config.json").read_text())
