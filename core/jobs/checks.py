@@ -239,6 +239,7 @@ def _of_room(spec: JobSpec, images: int) -> list[Finding]:
     from core.jobs.data import labels_of
     from core.jobs.jobs import runs_folder
     from core.jobs.settings import make_config
+    from core.training.state import STAGES
 
     findings = []
     try:
@@ -266,8 +267,6 @@ def _of_room(spec: JobSpec, images: int) -> list[Finding]:
     else:
         findings.append(Finding("fine", f"It will use about {_size(needed)} of {_size(free)} on the disk."))
     memory = _free_memory()
-    from core.training.state import STAGES
-
     batch = max(getattr(config, s).batch for s in STAGES)
     # by the pixels of the largest batch: fine-tuning at 64 px with 64 images peaked at 1.77 GB, this says 1.9
     wanted = int(600e6 + 16 * weights + batch * pixels * 4600)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.nets.layers import SLOPE, DownBlock
+from core.nets.layers import SLOPE, DownBlock, shrunk
 
 
 class Discriminator(nn.Module):
@@ -29,7 +29,5 @@ class Discriminator(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """As the class says."""
-        if images.shape[2] > self.image_size:
-            images = F.avg_pool2d(images, images.shape[2] // self.image_size)
-        x = F.leaky_relu(self.stem(images), SLOPE)
+        x = F.leaky_relu(self.stem(shrunk(images, self.image_size)), SLOPE)
         return self.head(self.blocks(x).flatten(1)).float()[:, 0]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional as F
 
 from core.nets.classifier import AttributeClassifier
-from core.nets.layers import Trunk
+from core.nets.layers import Trunk, shrunk
 
 SIZE = 64  # side of what it looks at, at the most: finer than this a change of an attribute has no need to be
 WIDTHS = (48, 128, 192, 256)  # smaller images go without the first
@@ -35,8 +34,3 @@ class Guide(AttributeClassifier):
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """As the class says."""
         return super().forward(shrunk(images, self.image_size))
-
-
-def shrunk(images: torch.Tensor, size: int) -> torch.Tensor:
-    """Images (N, C, S, S) at most at `size`: means of blocks."""
-    return F.avg_pool2d(images, images.shape[2] // size) if images.shape[2] > size else images

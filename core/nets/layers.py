@@ -13,6 +13,11 @@ SLOPE = 0.2
 GAIN = math.sqrt(2.0 / (1.0 + SLOPE**2))
 
 
+def shrunk(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Images (N, C, S, S) at most at `size`, which divides S: means of blocks."""
+    return F.avg_pool2d(images, images.shape[2] // size) if images.shape[2] > size else images
+
+
 class ModulatedConv(nn.Module):
     """A 3x3 convolution whose input channels are scaled by a style and whose output is demodulated.
 

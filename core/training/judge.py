@@ -18,6 +18,7 @@ from torch import nn
 from core.errors import StudioError
 from core.files import atomic_write
 from core.model import to_tensor
+from core.nets.layers import shrunk
 from core.precision import backward, choose_precision, shorter
 from core.training import losses
 from core.training.dataset import Dataset, balance_weights
@@ -64,9 +65,7 @@ class Judge:
         """
         rows = []
         for start in range(0, len(images), 256):
-            seen = to_tensor(images[start : start + 256])
-            if seen.shape[2] > self.size:
-                seen = nn.functional.avg_pool2d(seen, seen.shape[2] // self.size)
+            seen = shrunk(to_tensor(images[start : start + 256]), self.size)
             logits = self.network(seen.contiguous(memory_format=torch.channels_last))
             rows.append(torch.stack([v.argmax(1) for v in logits], 1).numpy())
         return np.concatenate(rows)

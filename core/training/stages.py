@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,13 +14,13 @@ from torch.nn import functional as F
 from core.errors import StudioError
 from core.model import OUTSIDE_VALUE
 from core.nets.classifier import AttributeClassifier, filled
-from core.nets.guide import SIZE, shrunk
-from core.nets.layers import Trunk
+from core.nets.guide import SIZE
+from core.nets.layers import Trunk, shrunk
 from core.nets.lite import Lite0
 from core.precision import backward, shorter
 from core.training import losses
 from core.training.augment import moved, with_noise
-from core.training.batch import Batch, Whole
+from core.training.batch import Batch, Whole, mask_at
 from core.training.config import TrainConfig
 from core.training.guide import RISE, worst_change
 from core.training.perceptual import feature_maps
@@ -52,9 +54,10 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
     def adam(
         *groups: tuple[nn.Module, float], betas: tuple[float, float] = (0.5, 0.99)
     ) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            [{"params": list(m.parameters()), "lr": lr, "base_lr": lr} for m, lr in groups], betas=betas
-        )
+        return torch.optim.Adam(_groups(groups), betas=betas)
+
+    def decayed(*groups: tuple[nn.Module, float]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(_groups(groups), weight_decay=0.02)
 
     if stage == "warmup":
         if isinstance(nets.classifier.features, Lite0):
@@ -63,10 +66,7 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
         # the trunk of a classifier that has learned already changes less
         trunk = config.warmup.lr * (1.0 if state.teacher is None else config.finetune.trunk)
         groups = ((nets.classifier.features, trunk), (nets.classifier.head, config.warmup.lr))
-        decayed = torch.optim.AdamW(
-            [{"params": list(m.parameters()), "lr": lr, "base_lr": lr} for m, lr in groups], weight_decay=0.02
-        )
-        return {"classifier": decayed}
+        return {"classifier": decayed(*groups)}
     if stage == "disentanglement":
         s = config.disentanglement
         sparse = torch.optim.SparseAdam(state.residuals.parameters(), lr=s.lr_residual, betas=(0.5, 0.99))
@@ -85,10 +85,7 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
     if stage == "guide":
         if state.guide is None:
             return {}
-        state.guide.requires_grad_(True)
-        rate = config.guide.lr
-        group = {"params": list(state.guide.parameters()), "lr": rate, "base_lr": rate}
-        return {"guide": torch.optim.AdamW([group], weight_decay=0.02)}
+        return {"guide": decayed((state.guide, config.guide.lr))}
     if stage == "amortisation":
         return {"encoder": adam((nets.residual_encoder, config.amortisation.lr), betas=(0.9, 0.99))}
     y = config.synthesis
@@ -101,6 +98,10 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
     if state.discriminator is not None:
         chosen["discriminator"] = adam((state.discriminator, y.lr_discriminator), betas=(0.0, 0.99))
     return chosen
+
+
+def _groups(groups: Iterable[tuple[nn.Module, float]]) -> list[dict[str, Any]]:
+    return [{"params": list(m.parameters()), "lr": lr, "base_lr": lr} for m, lr in groups]
 
 
 def step(
@@ -236,7 +237,7 @@ def guide(config: TrainConfig, state: TrainState, part: Part, share: float) -> L
             probabilities = [v.softmax(1) for v in state.networks.classifier(batch.seen)]
         labels = filled(labels, probabilities)
         known = part.whole.images.expand(labels.shape[1])
-    images, mask = shrunk(batch.seen, network.image_size), shrunk(batch.mask, network.image_size).floor()
+    images, mask = shrunk(batch.seen, network.image_size), mask_at(batch.mask, network.image_size)
     reach = config.guide.reach * min(1.0, share / RISE + 0.1) * network.image_size / SIZE
     worst = worst_change(network, images, mask, labels, known, reach, batch.swap_draw, batch.grain)
     loss = losses.classification(network(worst), labels, known)

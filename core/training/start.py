@@ -8,12 +8,14 @@ A generator whose picture begins as a linear function of the codes begins with w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from core.nets.classifier import filled
-from core.nets.encoder import ResidualEncoder, thumbnails
+from core.nets.encoder import thumbnails
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset
 from core.training.finetune import encoder_start
@@ -131,8 +133,7 @@ def _start_base(
     x = torch.cat([attributes, residuals.cpu()], 1)
     noise = torch.zeros(x.shape[1], dtype=torch.float64)
     noise[-residuals.shape[1] :] = config.disentanglement.residual_noise**2
-    for nets in (state.networks, state.average):
-        _solve(nets.generator.base, x, pictures, noise, state)
+    _solve([nets.generator.base for nets in (state.networks, state.average)], x, pictures, noise, state)
 
 
 @torch.no_grad()
@@ -143,21 +144,23 @@ def encoder_base_start(config: TrainConfig, dataset: Dataset, codes: torch.Tenso
         positions = np.arange(start, min(start + BATCH, len(dataset)))
         found.append(thumbnails(dataset.batch(positions, config.network.image_size)[0]))
     x = torch.cat(found)
-    for nets in (state.networks, state.average):
-        assert isinstance(nets.residual_encoder, ResidualEncoder)
-        _solve(
-            nets.residual_encoder.base, x, codes.cpu(), torch.zeros(x.shape[1], dtype=torch.float64), state
-        )
+    layers = [nets.residual_encoder.base for nets in (state.networks, state.average)]
+    _solve(layers, x, codes.cpu(), torch.zeros(x.shape[1], dtype=torch.float64), state)
 
 
-def _solve(layer: object, x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, state: TrainState) -> None:
-    """Set a linear layer to what predicts y (n, O) of x (n, I) with `noise` of a variance (I,) added."""
-    assert isinstance(layer, torch.nn.Linear)
+def _solve(
+    layers: Sequence[object], x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, state: TrainState
+) -> None:
+    """Set linear layers to what predicts y (n, O) of x (n, I) with `noise` of a variance (I,) added."""
     x, y = x.double(), y.double()
     centre_x, centre_y = x.mean(0), y.mean(0)
     gram = (x - centre_x).T @ (x - centre_x) / len(x)
     gram.diagonal().add_(BASE_RIDGE * gram.diagonal().mean() + noise)
     weight = torch.linalg.solve(gram, (x - centre_x).T @ (y - centre_y) / len(x))
-    device = layer.weight.device
-    layer.weight.copy_(state.team.leaders(weight.T.float().to(device)))
-    layer.bias.copy_(state.team.leaders((centre_y - centre_x @ weight).float().to(device)))
+    device = state.residuals.weight.device
+    found = state.team.leaders(weight.T.float().to(device))
+    bias = state.team.leaders((centre_y - centre_x @ weight).float().to(device))
+    for layer in layers:
+        assert isinstance(layer, torch.nn.Linear)
+        layer.weight.copy_(found)
+        layer.bias.copy_(bias)

@@ -72,7 +72,7 @@ class TrainState:
         if config.synthesis.adversarial and config.network.kind == "style":
             critic = build_discriminator(config.network).to(device)
         guide = None
-        if config.guide.steps and config.network.kind == "style":
+        if config.guide.steps:
             guide = Guide(config.network.image_channels, config.network.image_size, value_counts).to(device)
         leakage = None
         if config.synthesis.leakage:
