@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--fact-steps", type=int, metavar="N", help="of images alone (default: as shipped)")
     train.add_argument("--caption-steps", type=int, metavar="N", help="of images with captions, after those")
     train.add_argument("--images", type=int, metavar="N", help="images in a step")
-    train.add_argument("--begin", type=Path, metavar="FOLDER", help="a model to begin with, of the same kind")
+    train.add_argument(
+        "--eyes", type=Path, metavar="MODEL", help="begin with its classifier (default: the starter model)"
+    )
     measure = parts.add_parser("measure", help="the table of docs/annotator.md")
     measure.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     measure.add_argument("--model", default="faces", help="key, file or folder (default: the shipped one)")
@@ -51,7 +53,7 @@ def _train(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from core.cli.train import stopped_by_interrupt
-    from core.clip.teach import Teaching, teach
+    from core.clip.teach import Teaching, eyes_of, teach
     from core.training.dataset import Dataset
 
     names = ("fact_steps", "caption_steps", "images")
@@ -71,7 +73,8 @@ def _train(arguments: argparse.Namespace) -> int:
             bar.update(step - bar.n)
 
         dataset = Dataset.open(arguments.data)
-        model = teach(dataset, arguments.shared, arguments.run, settings, show, arguments.begin)
+        eyes = eyes_of(arguments.eyes) if arguments.eyes else None
+        model = teach(dataset, arguments.shared, arguments.run, settings, show, eyes)
     if model is None:
         print_error("stopped. The same command goes on.")
         return INTERRUPTED

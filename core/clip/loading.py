@@ -39,6 +39,8 @@ def load_network(choice: ClipChoice) -> Loaded:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     import open_clip
 
+    from core.clip.fused import fuse
+
     file, folder = _find(choice)
     shapes = _shapes(file)
     name = f"local-dir:{folder}" if folder is not None else choice.architecture or _guess(file, shapes)
@@ -68,7 +70,9 @@ def load_network(choice: ClipChoice) -> Loaded:
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     slug = re.sub(r"[^a-z0-9]+", "-", _slug(choice).lower()).strip("-")
-    return Loaded(network.float().eval(), tokenizer, f"{slug}-{_fingerprint(file)}", _card(folder))
+    network.float().eval()
+    fuse(network.visual, network.visual.image_size)
+    return Loaded(network, tokenizer, f"{slug}-{_fingerprint(file)}", _card(folder))
 
 
 def _find(choice: ClipChoice) -> tuple[Path, Path | None]:

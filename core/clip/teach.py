@@ -1,9 +1,9 @@
 """Train the shipped annotator: a small CLIP of faces, with open_clip's model, tokenizer and loss.
 
 Two stages. First the image side alone learns all facts at once: each fact has a vector of its own that stands
-in for its captions. Then images and captions are trained together, with the facts' vectors still beside them
-and as what captions are to come close to.
-Captions alone teach the same far more slowly, for a batch has few that tell a rare fact.
+in for its captions. It begins with the eyes of the starter model's classifier, which knows faces already.
+Then it rests, every image is embedded once, and the text side learns to say where they are (locked-image
+tuning: Zhai et al. 2022): captions alone teach an image side far more slowly, and texts hold it back.
 
 The images are prepared faces (`main.py prepare`) of the splits train and judge: the judge of swaps has no
 part in CLIP's labels. The held-out split is never seen. Captions are made anew in each step from the facts
@@ -22,54 +22,63 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
-from open_clip import get_tokenizer, load_checkpoint
 from open_clip.loss import SigLipLoss
 from open_clip.model import CLIP
 from torch import nn
 from torch.nn import functional as F
 
-from core.clip.captions import caption, choose_facts, told_row, weight_of
+from core.clip.captions import told_row
 from core.clip.choices import CONFIG_NAME
-from core.clip.facts import FACTS, INDEX, fits, read_facts
+from core.clip.facts import fits, read_facts
+from core.clip.lessons import VOCABULARY, Faces, Speech
 from core.clip.loading import CARD_NAME
-from core.clip.wordings import held_out_wordings
 from core.errors import StudioError
 from core.files import atomic_write
-from core.training.augment import moved
-from core.training.dataset import Dataset, balance_weights
+from core.model import Model
+from core.nets.lite import Lite0, to_batch_norm
+from core.paths import resources
+from core.precision import Precision, backward, choose_precision, shorter
+from core.training.dataset import Dataset
 from core.training.run import Run
 
-# As in open_clip's model configurations. The table of tokens is half of all weights.
+# As in open_clip's model configurations. The table of tokens is more than half of all weights.
 ARCHITECTURE: dict[str, Any] = {
     "embed_dim": 128,
     "init_logit_scale": math.log(20),
     "init_logit_bias": -1.0,
-    "vision_cfg": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 32, "patch_size": None},
-    "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 2},
+    "vision_cfg": {
+        "timm_model_name": "tf_efficientnet_lite0",
+        "timm_model_pretrained": False,
+        "timm_pool": "avg",
+        "timm_proj": "linear",
+        "image_size": 128,
+    },
+    "text_cfg": {"context_length": 32, "vocab_size": VOCABULARY, "width": 128, "heads": 4, "layers": 2},
 }
 SIZE = ARCHITECTURE["vision_cfg"]["image_size"]
-STORED = 80  # pixels of the images in memory; the model sees a part of them
 MEAN = STD = 0.5
-GREY = 128
-# Images of a source in an epoch, relative: LFW tells no more than the gender, CelebA tells the most.
-SOURCE_WEIGHT = {"celeba": 3.0, "utkface": 1.5, "lfw": 0.15}
+STARTER = "starter-faces"  # whose classifier the image side begins with
+RESTING = ("conv_stem", "bn1", "blocks.0", "blocks.1")  # they know lines and colours, and cost the most
+BATCH = 64
 WEIGHTS_NAME = "open_clip_model.safetensors"
-START, END = 49406, 49407  # open_clip's tokens around a text
 
 
 class Teaching(msgspec.Struct, frozen=True):
     """Settings of a training."""
 
-    fact_steps: int = 700
-    caption_steps: int = 500
+    fact_steps: int = 900
+    caption_steps: int = 3000
     images: int = 64
-    captions: int = 96
+    captions: int = 128
+    among: int = 1024  # embedded images that a step's captions are told of
     vocabulary: int = 200_000  # captions made to learn which words there are
+    image_rate: float = 5e-4  # of what has learned faces already
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warm_up: int = 50
     average: float = 0.995
     checkpoint_every: int = 100
+    precision: Precision = "auto"
     seed: int = 1
 
     @property
@@ -120,9 +129,22 @@ class Pupil(nn.Module):
         with torch.no_grad():
             self.network.token_embedding.weight[torch.from_numpy(~known)] = 0
         self.network.visual.to(memory_format=torch.channels_last)
+        for name, parameter in self.network.visual.trunk.named_parameters():
+            parameter.requires_grad_(not name.startswith(RESTING))
         self.facts = nn.Parameter(torch.randn(len(shares), ARCHITECTURE["embed_dim"]) * 0.02)
         self.fact_bias = nn.Parameter(torch.from_numpy(np.log(shares / (1 - shares)).astype(np.float32)))
         self.fact_scale = nn.Parameter(torch.tensor(math.log(20.0)))
+
+    def begin(self, eyes: Lite0) -> None:
+        """Let the image side begin with what `eyes` know."""
+        tensors = to_batch_norm(eyes, self.network.visual.trunk)
+        self.network.visual.trunk.load_state_dict(tensors)
+
+    def train(self, mode: bool = True) -> Pupil:
+        """The statistics of the batch normalisation stay: small batches of faces would disturb them."""
+        super().train(mode)
+        self.network.visual.eval()
+        return self
 
 
 def balance(shares: torch.Tensor) -> torch.Tensor:
@@ -131,133 +153,15 @@ def balance(shares: torch.Tensor) -> torch.Tensor:
     return 0.5 / (shares * (1 - shares)).sqrt()
 
 
-class Faces:
-    """Images in memory and the facts of each."""
-
-    def __init__(self, dataset: Dataset, facts: np.ndarray) -> None:
-        self.facts = facts
-        self.known = [{FACTS[j]: bool(row[j] > 0) for j in np.flatnonzero(row)} for row in facts]
-        self.pixels = np.empty((len(dataset), STORED, STORED, 3), np.uint8)
-        self.inside = np.empty((len(dataset), STORED, STORED), bool)
-        for start in range(0, len(dataset), 512):
-            rows = dataset.rows[start : start + 512]
-            part = torch.from_numpy(dataset.images[rows]).permute(0, 3, 1, 2).float()
-            small = F.interpolate(part, size=(STORED, STORED), mode="bilinear", antialias=True)
-            self.pixels[start : start + 512] = small.round().byte().permute(0, 2, 3, 1).numpy()
-            inside = torch.ones(len(rows), 1, *part.shape[2:])
-            if dataset.inside is not None:
-                inside = torch.from_numpy(dataset.inside[rows])[:, None].float()
-            whole = F.interpolate(inside, size=(STORED, STORED), mode="bilinear", antialias=True)[:, 0]
-            self.inside[start : start + 512] = (whole > 0.999).numpy()
-        sources = np.asarray(dataset.index.source)[dataset.rows]
-        shares = np.array([SOURCE_WEIGHT.get(s, 1.0) for s in dataset.index.sources])
-        self.bordered = np.flatnonzero(self.inside.mean((1, 2)) < 0.8)
-        told = np.maximum(1, (facts != 0).sum(0))
-        self.shares = ((facts > 0).sum(0) / told).clip(0.01, 0.99)
-        weights = balance_weights(dataset.label_array(), 0.6) * shares[sources] * (np.abs(facts).sum(1) > 0)
-        self.probability = weights / weights.sum()
-
-
-class Speech:
-    """Captions as tokens. Tokens that no caption has are kept at zero: an unknown word says nothing."""
-
-    def __init__(self, faces: Faces, seed: int, sample: int) -> None:
-        self.tokenize = get_tokenizer("", context_length=ARCHITECTURE["text_cfg"]["context_length"])
-        self.held_out = held_out_wordings()
-        rng = random.Random(seed)
-        texts: set[str] = set()
-        for _ in range(sample):
-            told, text = self.say(rng.choice(faces.known), rng)
-            if told:
-                texts.add(text)
-        self.known = np.zeros(ARCHITECTURE["text_cfg"]["vocab_size"], bool)
-        self.words = sorted({word.strip(",") for text in texts for word in text.split()})
-        for start in range(0, len(self.words), 1000):
-            self.known[self.tokenize(self.words[start : start + 1000]).numpy().ravel()] = True
-        self.known[[0, START, END]] = True
-        self.known[self.tokenize([","]).numpy().ravel()] = True
-        self.unknown = np.flatnonzero(~self.known)
-        neutral = "the a an of and that is this in here on we you it for to at from very so some by has as"
-        self.neutral = [int(t) for t in self.tokenize([neutral])[0] if t not in (0, START, END)]
-        self.neutral = [t for t in self.neutral if self.known[t]]
-
-    def say(
-        self, known: dict[str, bool], rng: random.Random, first: str | None = None
-    ) -> tuple[dict[str, bool], str]:
-        """Facts of an image, `first` among them, and a caption that tells them, not in held-out words."""
-        while told := choose_facts(known, rng, first):
-            text = caption(told, rng)
-            if not any(held in text for held in self.held_out):
-                return told, text
-        return {}, ""
-
-    def batch(
-        self, faces: Faces, rows: np.ndarray, count: int, rng: random.Random
-    ) -> list[tuple[dict[str, bool], str]]:
-        """Captions for `rows`: first what is told, so that rare facts have their share, then of whom."""
-        facts = faces.facts[rows]
-        options = [(name, sign) for name in FACTS for sign in (1, -1) if weight_of(name, sign > 0) > 0]
-        options = [(name, sign) for name, sign in options if (facts[:, INDEX[name]] == sign).any()]
-        chosen = rng.choices(options, [weight_of(name, sign > 0) for name, sign in options], k=count)
-        said = []
-        for name, sign in chosen:
-            row = rng.choice(np.flatnonzero(facts[:, INDEX[name]] == sign).tolist())
-            said.append(self.say(faces.known[rows[row]], rng, name))
-        return [(told, text) for told, text in said if told]
-
-    def tokens(self, texts: list[str], rng: random.Random) -> torch.Tensor:
-        """(T, C) int64, now and then with words before and behind that say nothing."""
-        table = self.tokenize(texts)
-        length = table.shape[1]
-        for row in table:
-            if rng.random() < 0.4:
-                words = [int(t) for t in row if t not in (0, START, END)]
-                before, behind = rng.choice(((1, 0), (2, 0), (3, 1), (0, 1), (0, 2), (1, 1), (5, 0)))
-                extra = [
-                    rng.choice(self.neutral) if rng.random() < 0.5 else int(rng.choice(self.unknown))
-                    for _ in range(before + behind)
-                ]
-                words = [*extra[:before], *words, *extra[before:]][: length - 2]
-                row.zero_()
-                row[: len(words) + 2] = torch.tensor([START, *words, END])
-        return table
-
-
-def augmented(faces: Faces, rows: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-    """(N, 3, SIZE, SIZE) float32, normalised: mirrored, moved, turned, with other colours and borders."""
-    n = len(rows)
-    images = torch.from_numpy(faces.pixels[rows]).permute(0, 3, 1, 2).float()
-    inside = faces.inside[rows]
-    # where an image ends must not tell its source: others get such borders too, filled in the same ways
-    if len(faces.bordered):
-        others = rng.random(n) < 0.2
-        inside = inside & np.where(others[:, None, None], faces.inside[rng.choice(faces.bordered, n)], True)
-    fill = torch.full((n, 3, 1, 1), float(GREY))
-    kind = rng.random(n)
-    plain = kind < 0.25
-    fill[plain] = torch.from_numpy(rng.uniform(0, 255, (int(plain.sum()), 3, 1, 1)).astype(np.float32))
-    fills = fill.expand(-1, -1, STORED, STORED).clone()
-    pasted = np.flatnonzero((kind >= 0.25) & (kind < 0.5))
-    fills[pasted] = images[rng.permutation(n)[: len(pasted)]]
-    images = torch.where(torch.from_numpy(inside)[:, None], images, fills)
-    angle = rng.normal(0, 0.07, n)
-    scale = np.exp(rng.normal(-0.02, 0.08, n))
-    mirror = rng.choice((-1.0, 1.0), n)
-    places = (angle, scale, rng.normal(0, 0.05, (n, 2)), mirror)
-    turned, sized, shifted, sides = (torch.from_numpy(p.astype(np.float32)) for p in places)
-    images = moved(images, turned, sized, shifted, sides, SIZE)
-    images = images.div_(255)
-
-    def per_image(low: float, high: float, channels: int = 1) -> torch.Tensor:
-        return torch.from_numpy(rng.uniform(low, high, (n, channels, 1, 1)).astype(np.float32))
-
-    grey = images.mean(1, keepdim=True)
-    images = torch.lerp(grey.expand_as(images), images, per_image(0.75, 1.2))
-    middle = images.mean((1, 2, 3), keepdim=True)
-    images = (images - middle) * per_image(0.75, 1.25) + middle * per_image(0.85, 1.15) * per_image(
-        0.96, 1.04, 3
-    )
-    return ((images - MEAN) / STD).contiguous(memory_format=torch.channels_last)
+def eyes_of(folder: Path) -> Lite0:
+    """The features of a model's classifier; StudioError if the image side can't begin with them."""
+    features = Model.load(folder, "cpu").networks.classifier.features
+    if not isinstance(features, Lite0):
+        raise StudioError(
+            f"The classifier of {folder.name} is of another kind than the annotator's image side.",
+            'Choose a model whose network has classifier = "lite0".',
+        )
+    return features
 
 
 def teach(
@@ -266,12 +170,12 @@ def teach(
     folder: Path,
     settings: Teaching,
     progress: Callable[[int, int, dict[str, float]], None] = lambda *_: None,
-    begin: Path | None = None,
+    eyes: Lite0 | None = None,
 ) -> Path | None:
     """Train in `folder`, going on from its last checkpoint; returns the model's folder, or None if stopped.
 
     `dataset` is a prepared folder of the shared faces, `data` the folder they came from, for their labels.
-    `begin` is the folder of a model to begin with, in place of random weights.
+    `eyes` are what the image side begins with, in place of the starter model's.
     """
     parts = np.concatenate([dataset.part(split).rows for split in ("train", "judge")])
     chosen = Dataset(
@@ -286,23 +190,29 @@ def teach(
     run = Run(folder)
     (folder / "control" / "stop").unlink(missing_ok=True)
     faces = Faces(chosen, read_facts(data, [chosen.index.names[row] for row in chosen.rows]))
-    speech = Speech(faces, settings.seed, settings.vocabulary)
+    length = ARCHITECTURE["text_cfg"]["context_length"]
+    speech = Speech(faces, settings.seed, settings.vocabulary, length)
     torch.manual_seed(settings.seed)
     pupil = Pupil(speech.known, faces.shares)
-    if begin is not None:
-        load_checkpoint(pupil.network, str(begin / WEIGHTS_NAME))
+    pupil.begin(eyes_of(resources() / "models" / STARTER) if eyes is None else eyes)
     optimizer, unknown = _optimizer(pupil, settings), torch.from_numpy(speech.unknown)
     average = {name: t.detach().clone() for name, t in pupil.network.state_dict().items()}
     step = _restore(run, pupil, optimizer, average)
     run.event("start", step=step, images=len(chosen), words=len(speech.words))
     pupil.train()
     running: dict[str, float] = {}
+    embeddings: torch.Tensor | None = None
     while step < settings.steps:
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * _schedule(step, settings)
-        losses = _losses(pupil, faces, speech, step, settings)
-        optimizer.zero_grad()
-        sum(losses.values(), torch.zeros(())).backward()
+        optimizer.zero_grad(set_to_none=True)
+        if step < settings.fact_steps:
+            losses = _fact_losses(pupil, faces, step, settings)
+        else:
+            if embeddings is None:
+                embeddings = _lock(pupil, average, faces)
+            losses = _caption_losses(pupil, faces, embeddings, speech, step, settings)
+        backward(sum(losses.values(), torch.zeros(())))
         words = pupil.network.token_embedding.weight.grad
         if words is not None:
             words[unknown] = 0
@@ -328,54 +238,84 @@ def teach(
     return folder / "model"
 
 
-def _losses(
-    pupil: Pupil, faces: Faces, speech: Speech, step: int, settings: Teaching
-) -> dict[str, torch.Tensor]:
-    """The losses of a step; what is drawn depends on the step alone: a stopped run goes on the same."""
+def _fact_losses(pupil: Pupil, faces: Faces, step: int, settings: Teaching) -> dict[str, torch.Tensor]:
+    """The loss of a step of the first stage; what is drawn depends on the step alone: a stopped run goes on
+    the same."""
     rng = np.random.default_rng((settings.seed, step))
     rows = rng.choice(len(faces.probability), settings.images, replace=False, p=faces.probability)
-    network, loss = pupil.network, LabelledSigLipLoss()
-    images = network.encode_image(augmented(faces, rows, rng), normalize=True)
+    loss = LabelledSigLipLoss()
     loss.targets = torch.from_numpy(faces.facts[rows])
     loss.weights = balance(torch.from_numpy(faces.shares))
-    vectors = F.normalize(pupil.facts, dim=-1)
-    losses = {"facts": loss(images, vectors, pupil.fact_scale.exp(), pupil.fact_bias)}
-    if step >= settings.fact_steps:
-        speaker = random.Random(settings.seed * 1_000_003 + step)
-        said = speech.batch(faces, rows, settings.captions, speaker)
-        told = np.array([told_row(facts) for facts, _ in said], np.int8)
-        loss.targets = torch.from_numpy(fits(told, faces.facts[rows]))
-        known = (loss.targets != 0).sum(0).clamp(min=1)
-        loss.weights = balance((loss.targets > 0).sum(0) / known)
-        texts = network.encode_text(speech.tokens([t for _, t in said], speaker), normalize=True)
-        losses["captions"] = loss(images, texts, network.logit_scale.exp(), network.logit_bias)
-        # a caption lies where the vectors of the facts that it tells lie together
-        meant = F.normalize(torch.from_numpy(told).float() @ vectors.detach(), dim=-1)
-        losses["words"] = (1 - (texts * meant).sum(1)).mean()
-    return losses
+    images = _normalised(faces.shown(rows, SIZE, rng))
+    with shorter(images.device, choose_precision(settings.precision, images.device)):
+        found = F.normalize(pupil.network.encode_image(images).float(), dim=-1)
+    return {"facts": loss(found, F.normalize(pupil.facts, dim=-1), pupil.fact_scale.exp(), pupil.fact_bias)}
+
+
+@torch.no_grad()
+def _lock(pupil: Pupil, average: dict[str, torch.Tensor], faces: Faces) -> torch.Tensor:
+    """Give the image side its averaged weights, and return the (N, D) embeddings of all images."""
+    visual = {n.removeprefix("visual."): t for n, t in average.items() if n.startswith("visual.")}
+    pupil.network.visual.load_state_dict(visual)
+    pupil.network.visual.requires_grad_(False)
+    rng, found = np.random.default_rng(0), []
+    for start in range(0, len(faces.facts), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(faces.facts)))
+        found.append(pupil.network.encode_image(_normalised(faces.shown(rows, SIZE, rng)), normalize=True))
+    return torch.cat(found)
+
+
+def _caption_losses(
+    pupil: Pupil, faces: Faces, embeddings: torch.Tensor, speech: Speech, step: int, settings: Teaching
+) -> dict[str, torch.Tensor]:
+    """The losses of a step of the second stage, also drawn by the step alone."""
+    rng = np.random.default_rng((settings.seed, step))
+    among = min(settings.among, int((faces.probability > 0).sum()))
+    rows = rng.choice(len(faces.probability), among, replace=False, p=faces.probability)
+    speaker = random.Random(settings.seed * 1_000_003 + step)
+    said = speech.batch(faces, rows, settings.captions, speaker)
+    told = np.array([told_row(facts) for facts, _ in said], np.int8)
+    loss, network = LabelledSigLipLoss(), pupil.network
+    loss.targets = torch.from_numpy(fits(told, faces.facts[rows]))
+    known = (loss.targets != 0).sum(0).clamp(min=1)
+    loss.weights = balance((loss.targets > 0).sum(0) / known)
+    texts = network.encode_text(speech.tokens([t for _, t in said], speaker), normalize=True)
+    # a caption lies where the vectors of the facts that it tells lie together
+    vectors = F.normalize(pupil.facts, dim=-1).detach()
+    meant = F.normalize(torch.from_numpy(told).float() @ vectors, dim=-1)
+    return {
+        "captions": loss(embeddings[rows], texts, network.logit_scale.exp(), network.logit_bias),
+        "words": (1 - (texts * meant).sum(1)).mean(),
+    }
+
+
+def _normalised(images: torch.Tensor) -> torch.Tensor:
+    return ((images - MEAN) / STD).contiguous(memory_format=torch.channels_last)
 
 
 def _optimizer(pupil: Pupil, settings: Teaching) -> torch.optim.Optimizer:
     scales = [pupil.fact_scale, pupil.network.logit_scale, pupil.network.logit_bias, pupil.fact_bias]
     ids = {id(p) for p in scales}
-    decayed = [p for n, p in pupil.network.named_parameters() if p.ndim >= 2 and "embedding" not in n]
-    ids.update(id(p) for p in decayed)
-    others = [p for p in pupil.parameters() if id(p) not in ids]
-    rate = settings.learning_rate
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay, "rate": rate},
-        {"params": others, "weight_decay": 0.0, "rate": rate},
-        {"params": scales, "weight_decay": 0.0, "rate": 5 * rate},
-    ]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    named = [(n, p) for n, p in pupil.named_parameters() if p.requires_grad and id(p) not in ids]
+    groups = [{"params": scales, "weight_decay": 0.0, "rate": 5 * settings.learning_rate}]
+    for eyes in (True, False):
+        rate = settings.image_rate if eyes else settings.learning_rate
+        part = [(n, p) for n, p in named if n.startswith("network.visual.trunk.") == eyes]
+        decayed = [p for n, p in part if p.ndim >= 2 and "embedding" not in n and n != "facts"]
+        ids = {id(p) for p in decayed}
+        others = [p for _, p in part if id(p) not in ids]
+        groups.append({"params": decayed, "weight_decay": settings.weight_decay, "rate": rate})
+        groups.append({"params": others, "weight_decay": 0.0, "rate": rate})
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
 
 
 def _schedule(step: int, settings: Teaching) -> float:
-    """Linear warm-up, constant in the first stage, then half a cosine down to a hundredth."""
-    if step < settings.warm_up:
-        return (step + 1) / settings.warm_up
-    done = max(0, step - settings.fact_steps) / max(1, settings.caption_steps)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+    """In each stage a linear warm-up, then half a cosine down to a hundredth."""
+    first = step < settings.fact_steps
+    done = step if first else step - settings.fact_steps
+    whole = settings.fact_steps if first else settings.caption_steps
+    rise = min(1.0, (done + 1) / settings.warm_up)
+    return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done / whole)))
 
 
 @torch.no_grad()

@@ -122,6 +122,24 @@ class Lite0(nn.Module):
         return self.top(x).mean((2, 3))
 
 
+def to_batch_norm(network: Lite0, other: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of `other`, the same network with batch normalisation as timm has it, that do the same.
+
+    Its statistics are 0 and 1, so that what is left of the normalisation is the scale and the shift.
+    """
+    tensors = other.state_dict()
+    norms = [n.removesuffix("running_mean") for n in tensors if n.endswith("running_mean")]
+    convolutions = [n for n, t in tensors.items() if t.dim() == 4]
+    layers = [m for m in network.modules() if isinstance(m, ConvScale)]
+    epsilon = next(m.eps for m in other.modules() if isinstance(m, nn.BatchNorm2d))
+    for layer, convolution, norm in zip(layers, convolutions, norms, strict=True):
+        tensors[convolution] = layer.weight.detach()
+        tensors[norm + "weight"], tensors[norm + "bias"] = layer.scale.detach(), layer.shift.detach()
+        tensors[norm + "running_mean"] = torch.zeros_like(layer.shift)
+        tensors[norm + "running_var"] = torch.full_like(layer.scale, 1 - epsilon)
+    return tensors
+
+
 def load_imagenet(network: Lite0, path: Path) -> None:
     """Fill the network from a state dict of EfficientNet-Lite0 with batch normalisation, in layer order.
 
