@@ -165,9 +165,9 @@ class Model:
         return replace(codes, attributes=attributes)
 
     @torch.inference_mode()
-    def decode(self, codes: Codes) -> np.ndarray:
-        """(N, S, S, 3) float32 sRGB images in 0..1."""
-        images = self.networks.generator(codes.joined())
+    def decode(self, codes: Codes, offset: torch.Tensor | None = None) -> np.ndarray:
+        """(N, S, S, 3) float32 sRGB images in 0..1, with a refined face's `offset` to the features."""
+        images = self.networks.generator(codes.joined(), offset)
         return images.clamp(-1, 1).add(1).mul(0.5).permute(0, 2, 3, 1).cpu().numpy()
 
 

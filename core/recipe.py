@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,8 +14,8 @@ from core.files import atomic_write
 
 Blend = Literal["keep_detail", "resynthesise"]
 
-# 2: a face may have a `refinement`; recipes of 1 are read as they are
-SCHEMA = 2
+# 2: a face may have a `refinement`; 3: of one kind of steps. Older recipes are read too.
+SCHEMA = 3
 # Beyond the embedding itself, where attributes are exaggerated; further out pictures fall apart.
 STRONGEST = 1.5
 # Of a refinement: far more than any time budget allows, so that a broken recipe doesn't keep a machine busy.
@@ -43,25 +43,23 @@ class Swap(msgspec.Struct, frozen=True):
 
 
 class Refinement(msgspec.Struct, frozen=True):
-    """How far the model was fitted to one face: steps of its residual code, then of its generator.
+    """How far the model was fitted to one face: the steps that were taken.
 
     No more is needed to do it again: model, photo, frame and steps give the same result. StudioError where
-    the steps are no numbers that a refinement has.
+    the steps are no number that a refinement has.
     """
 
-    code_steps: int
-    generator_steps: int
+    steps: int
 
     def __post_init__(self) -> None:
-        if not all(0 <= steps <= MOST_STEPS for steps in (self.code_steps, self.generator_steps)):
+        if not 0 <= self.steps <= MOST_STEPS:
             raise StudioError(
-                f"A face can't be refined in {self.code_steps} and {self.generator_steps} steps.",
-                f"Steps are from 0 to {MOST_STEPS}.",
+                f"A face can't be refined in {self.steps} steps.", f"Steps are from 0 to {MOST_STEPS}."
             )
 
 
 # What a refinement takes where there is time enough.
-FULL_REFINEMENT = Refinement(code_steps=20, generator_steps=60)
+FULL_REFINEMENT = Refinement(steps=80)
 
 
 class FaceEdit(msgspec.Struct, frozen=True):
@@ -123,11 +121,20 @@ def load_recipe(path: Path) -> Recipe:
             raise StudioError(
                 f"{path.name} was made by a newer version of the program.", "Install the newer version."
             )
-        return msgspec.json.decode(data, type=Recipe)
+        return msgspec.convert(_renewed(msgspec.json.decode(data)), type=Recipe)
     except StudioError as error:
         raise StudioError(f"{path.name}: {error.message}", error.hint) from error
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
         raise StudioError(f"{path.name} is not a valid recipe: {error}.", advice) from error
+
+
+def _renewed(recipe: Any) -> Any:
+    """A recipe of an older schema as one of this: its refined faces are refined as they are now."""
+    for face in recipe.get("faces", ()) if recipe.get("schema", SCHEMA) < 3 else ():
+        old = face.get("refinement") if isinstance(face, dict) else None
+        if isinstance(old, dict) and "generator_steps" in old:
+            face["refinement"] = {"steps": old["generator_steps"]}
+    return recipe
 
 
 class _Version(msgspec.Struct):

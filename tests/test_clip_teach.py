@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from open_clip.loss import SigLipLoss
+from safetensors.torch import load_file
 
+from core.clip import ClipModel, find_choice
 from core.clip.captions import caption, choose_facts, told_row
 from core.clip.facts import FACTS, INDEX, celeba_facts, fits, utkface_facts
-from core.clip.teach import LabelledSigLipLoss, balance
+from core.clip.lessons import VOCABULARY, Speech
+from core.clip.teach import WEIGHTS_NAME, LabelledSigLipLoss, Pupil, Teaching, balance, eyes_of, teach
 from core.clip.wordings import WORDINGS, held_out_wordings
+from core.errors import StudioError
+from core.nets.lite import Lite0, to_batch_norm
+from core.training.dataset import Dataset, write_index
+from tests.synthetic import write_dataset
 
 
 def some_faces(count: int) -> list[dict[str, bool]]:
@@ -85,8 +93,6 @@ def test_captions_are_many_and_tell_an_images_own_facts() -> None:
 
 
 def test_no_caption_has_a_wording_that_measures() -> None:
-    from core.clip.teach import Speech
-
     held = held_out_wordings()
     assert all(text in held for values in WORDINGS.values() for texts in values.values() for text in texts)
     speech = Speech.__new__(Speech)
@@ -132,3 +138,61 @@ def test_what_a_source_does_not_say_has_no_gradient() -> None:
     loss(images, texts, torch.tensor(5.0), torch.tensor(0.0)).backward()
     assert images.grad is not None
     assert (images.grad[1] == 0).all() and (images.grad[[0, 2, 3]].abs().sum(1) > 0).all()
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
+    """Drawings under the names of UTKFace, with the labels' files of a shared folder."""
+    folder = tmp_path_factory.mktemp("faces")
+    write_dataset(folder / "prepared", 40)
+    index = Dataset.open(folder / "prepared").index
+    index.sources = ["utkface"]
+    index.names = [f"utkface/{1 + 2 * i}_{i % 2}_{i % 4}_{i}.jpg" for i in range(40)]
+    write_index(folder / "prepared", index)
+    (folder / "celeba_attributes.csv").write_text("image\n")
+    for value in ("female", "male"):
+        (folder / f"lfw_{value}_names.txt").write_text("")
+    return Dataset.open(folder / "prepared"), folder
+
+
+@pytest.mark.slow
+def test_a_stopped_training_goes_on_to_the_same_weights(drawn: tuple[Dataset, Path], tmp_path: Path) -> None:
+    dataset, shared = drawn
+    settings = Teaching(
+        fact_steps=3, caption_steps=3, images=4, captions=6, among=16, vocabulary=300, precision="float32"
+    )
+    torch.manual_seed(0)
+    eyes = Lite0()
+    whole = teach(dataset, shared, tmp_path / "whole", settings, eyes=eyes)
+    cut = tmp_path / "cut"
+
+    def stop_at(step: int):
+        def progress(done: int, total: int, numbers: dict[str, float]) -> None:
+            if done == step:
+                (cut / "control" / "stop").touch()
+
+        return progress
+
+    # once in each stage
+    assert teach(dataset, shared, cut, settings, stop_at(2), eyes) is None
+    assert teach(dataset, shared, cut, settings, stop_at(4), eyes) is None
+    again = teach(dataset, shared, cut, settings, eyes=eyes)
+    assert whole is not None and again is not None
+    first, second = (load_file(folder / WEIGHTS_NAME) for folder in (whole, again))
+    assert all(torch.equal(first[name], tensor) for name, tensor in second.items())
+    # the image side learned in the first stage, without its first layers, and the text side in the second
+    begun = to_batch_norm(
+        eyes, Pupil(np.ones(VOCABULARY, bool), np.full(len(FACTS), 0.3)).network.visual.trunk
+    )
+    prefix = "visual.trunk."
+    assert torch.equal(first[prefix + "conv_stem.weight"], begun["conv_stem.weight"].half())
+    assert not torch.equal(first[prefix + "conv_head.weight"], begun["conv_head.weight"].half())
+    # it is a model that open_clip reads, and that says what it knows
+    model = ClipModel.load(find_choice(str(again)), "cpu")
+    assert model.domain == "faces only" and model.size == 128
+    assert model.embed_images(list(dataset.images[:3]), aligned=True).shape == (3, 128)
+
+
+def test_only_eyes_of_its_own_kind_are_taken(tiny_model: Path) -> None:
+    with pytest.raises(StudioError, match="another kind"):
+        eyes_of(tiny_model)

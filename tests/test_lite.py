@@ -16,7 +16,7 @@ from core.nets.classifier import filled
 from core.nets.encoder import THUMBNAIL, ResidualEncoder
 from core.nets.generator import StyleGenerator
 from core.nets.layers import Trunk
-from core.nets.lite import Lite0, load_imagenet
+from core.nets.lite import Lite0, load_imagenet, to_batch_norm
 from core.precision import choose_precision, has_bfloat16
 from core.training import losses, stages
 from core.training.augment import vary_grain
@@ -52,6 +52,17 @@ def test_it_sees_what_the_reference_sees(reference: torch.nn.Module, tmp_path: P
         wanted = reference.global_pool(reference.forward_features(images))  # type: ignore[operator]
         assert torch.allclose(network(images), wanted, atol=1e-4 * float(wanted.abs().max()))
         assert [m.shape[2] for m in network.maps(images)] == [32, 16, 8, 4]
+
+
+def test_the_reference_can_begin_with_what_it_knows(reference: torch.nn.Module) -> None:
+    torch.manual_seed(1)
+    network = Lite0()
+    other = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0).eval()
+    other.load_state_dict(to_batch_norm(network, other))
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        wanted = network(images)
+        assert torch.allclose(other(images), wanted, atol=1e-4 * float(wanted.abs().max()))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_swaps_still_change_the_picture_and_only_in_the_face(engine: EditEngine,
 def test_another_engine_replays_the_same_steps_to_the_same_picture(
     engine: EditEngine, astronaut: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    steps = Refinement(3, 5)
+    steps = Refinement(5)
     what = recipe(engine, astronaut, steps)
     save_recipe(what, tmp_path / "a.recipe.json")
     assert load_recipe(tmp_path / "a.recipe.json") == what
@@ -87,12 +87,17 @@ def test_recipes_from_before_load_unrefined_and_broken_ones_do_not(tmp_path: Pat
     text = '{"photo": "/a.jpg", "model": "m", "faces": [' + face + '], "schema": %d}'
     (tmp_path / "old.json").write_text(text % ("", 1))
     assert load_recipe(tmp_path / "old.json").faces[0].refinement is None
-    for wrong in (
-        '{"code_steps": -1, "generator_steps": 2}',
-        '{"code_steps": 1, "generator_steps": 1e9}',
-        "7",
-    ):
-        (tmp_path / "wrong.json").write_text(text % (', "refinement": ' + wrong, 2))
+    (tmp_path / "old.json").write_text(text % (', "refinement": {"code_steps": 20, "generator_steps": 9}', 2))
+    assert load_recipe(tmp_path / "old.json").faces[0].refinement == Refinement(9)
+    wrongs = {
+        '{"code_steps": 1, "generator_steps": 1e9}': 2,
+        '{"steps": -1}': 3,
+        '{"steps": 1e9}': 3,
+        "7": 3,
+        "{}": 3,
+    }
+    for wrong, schema in wrongs.items():
+        (tmp_path / "wrong.json").write_text(text % (', "refinement": ' + wrong, schema))
         with pytest.raises(StudioError):
             load_recipe(tmp_path / "wrong.json")
 
@@ -102,7 +107,7 @@ def test_time_ends_it_and_says_how_far_it_came(engine: EditEngine, astronaut: Pa
     while not refining.done:
         refining.step()
     # a first step is never refused
-    assert refining.fraction == 1 and refining.result().refinement == Refinement(1, 0)
+    assert refining.fraction == 1 and refining.result().refinement == Refinement(1)
 
 
 def test_cancelled_it_leaves_nothing(engine: EditEngine, astronaut: Path) -> None:
@@ -110,7 +115,7 @@ def test_cancelled_it_leaves_nothing(engine: EditEngine, astronaut: Path) -> Non
     with pytest.raises(CancelledError):
         engine.refine(astronaut, FACE, cancelled=lambda: next(asked))
     assert len(engine._refined) == kept
-    what = recipe(engine, astronaut, Refinement(2, 41))
+    what = recipe(engine, astronaut, Refinement(41))
     with pytest.raises(CancelledError):
         engine.render(RenderRequest(1, what), lambda: True)
     assert len(engine._refined) == kept
@@ -126,7 +131,7 @@ def test_a_grey_face_stays_grey(engine: EditEngine, astronaut: Path, tmp_path: P
 
     Image.open(astronaut).convert("L").save(tmp_path / "grey.png")
     for blend in ("keep_detail", "resynthesise"):
-        what = recipe(engine, tmp_path / "grey.png", Refinement(2, 4), blend)
+        what = recipe(engine, tmp_path / "grey.png", Refinement(4), blend)
         engine.export(what, tmp_path / "out.png", overwrite=True)
         saved = open_photo(tmp_path / "out.png").pixels
         assert (saved == saved[..., :1]).all()
@@ -141,7 +146,7 @@ def test_from_the_command_line(
     assert json.loads(capsys.readouterr().out)["photos"][0]["recipe"]["faces"][0]["refinement"] is None
     assert main.main([*line, "--refine", "60", "--out", str(out[1])]) == 0
     made = json.loads(capsys.readouterr().out)["photos"][0]["recipe"]
-    assert made["faces"][0]["refinement"]["generator_steps"] == STEPS.generator_steps
+    assert made["faces"][0]["refinement"]["steps"] == STEPS.steps
     (tmp_path / "r.json").write_text(json.dumps(made))
     replay = ["edit", "--recipe", str(tmp_path / "r.json"), "--model", str(tiny_model)]
     assert main.main([*replay, "--out", str(out[2])]) == 0

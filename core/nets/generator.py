@@ -21,6 +21,8 @@ class StyleGenerator(nn.Module):
     an image is in its codes.
 
     With `fold` above 1 the last layer makes so many pixels a side of each of its places (Shi et al. 2016).
+    A face of its own may be given as an `offset` (1 or N, `offset_shape`) to the features of 8 px.
+
     With `base_side` the picture begins as a linear function of the codes, of that many pixels a side, which
     the synthesis network adds to.
     """
@@ -36,6 +38,7 @@ class StyleGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.fold, self.base_side = fold, base_side
+        self.offset_shape = (widths[1], 8, 8)
         layers: list[nn.Module] = []
         for i in range(mapping_layers):
             linear = nn.Linear(code_dim if i == 0 else style_dim, style_dim)
@@ -59,7 +62,7 @@ class StyleGenerator(nn.Module):
             nn.init.zeros_(self.base.weight)
             nn.init.zeros_(self.base.bias)
 
-    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+    def forward(self, codes: torch.Tensor, offset: torch.Tensor | None = None) -> torch.Tensor:
         """As the class says."""
         style = self.mapping(codes)
         x = F.leaky_relu(self.start(codes), SLOPE).reshape(len(codes), -1, 4, 4)
@@ -70,6 +73,8 @@ class StyleGenerator(nn.Module):
             x = rise(F.interpolate(x, scale_factor=2.0, mode="nearest"), style)
             if level < len(self.refines):
                 x = self.refines[level](x, style)
+            if level == 0 and offset is not None:
+                x = x + offset.to(x.dtype)
             rgb = self.to_rgb[level](x).float()
             side = x.shape[2]
             if self.fold > 1 and level == len(self.rises) - 1:

@@ -27,7 +27,12 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """(N, code_dim) to (N, C, 64, 64) in -1..1, the encoder's mirror image."""
+    """(N, code_dim) to (N, C, 64, 64) in -1..1, the encoder's mirror image.
+
+    An `offset` (1 or N, `offset_shape`) is added to the features of 4 px.
+    """
+
+    offset_shape = (64, 4, 4)
 
     def __init__(self, code_dim: int, image_channels: int) -> None:
         super().__init__()
@@ -38,6 +43,7 @@ class ConvDecoder(nn.Module):
             layers += [nn.ConvTranspose2d(a, b, 4, 2, 1)] + ([nn.ReLU()] if i < 3 else [nn.Tanh()])
         self.net = nn.Sequential(*layers)
 
-    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+    def forward(self, codes: torch.Tensor, offset: torch.Tensor | None = None) -> torch.Tensor:
         """As the class says."""
-        return self.net(self.dense(codes).reshape(-1, 64, 4, 4))
+        x = self.dense(codes).reshape(-1, *self.offset_shape)
+        return self.net(x if offset is None else x + offset)

@@ -44,7 +44,7 @@ class RefineRow(QWidget):
         if refiner.here:
             text, tip, about = "Cancel", "Leave the face as it was", f"{100 * refiner.fraction:.0f} %"
         elif face is not None and face.refinement is not None:
-            whole = face.refinement.generator_steps >= FULL_REFINEMENT.generator_steps
+            whole = face.refinement.steps >= FULL_REFINEMENT.steps
             text, tip, about = "Take back", TAKE_BACK, "Fits this face" if whole else "Time ran out: partly"
         else:
             text, tip, about = "Refine", OTHER if elsewhere else REFINE, ""

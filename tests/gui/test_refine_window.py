@@ -80,7 +80,7 @@ def test_a_saved_recipe_is_refined_again(drive: Drive, astronaut: Path, tmp_path
     async def scenario(hands: Hands) -> None:
         await hands.opened()
         hands.choose("hair_color", "blond")
-        hands.state.set_refinement(hands.state.face.frame, Refinement(2, 3))
+        hands.state.set_refinement(hands.state.face.frame, Refinement(3))
         await hands.settled()
         recipe = hands.state.recipe
         save_recipe(recipe, path)
@@ -92,7 +92,7 @@ def test_a_saved_recipe_is_refined_again(drive: Drive, astronaut: Path, tmp_path
         await hands.opened()
         await hands.settled()
         await asyncio.sleep(0.05)
-        assert hands.state.recipe.faces[0].refinement == Refinement(2, 3)
+        assert hands.state.recipe.faces[0].refinement == Refinement(3)
         assert any("Refining" in text for text in said)
         assert hands.editor.panel.refine.button.text() == "Take back"
 
