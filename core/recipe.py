@@ -130,11 +130,14 @@ def load_recipe(path: Path) -> Recipe:
 
 def _renewed(recipe: Any) -> Any:
     """A recipe of an older schema as one of this: its refined faces are refined as they are now."""
-    for face in recipe.get("faces", ()) if recipe.get("schema", SCHEMA) < 3 else ():
+    faces = recipe.get("faces")
+    if recipe.get("schema", SCHEMA) >= 3 or not isinstance(faces, list):
+        return recipe
+    for face in faces:
         old = face.get("refinement") if isinstance(face, dict) else None
         if isinstance(old, dict) and "generator_steps" in old:
             face["refinement"] = {"steps": old["generator_steps"]}
-    return recipe
+    return recipe | {"schema": SCHEMA}
 
 
 class _Version(msgspec.Struct):

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -69,11 +68,11 @@ class Refining:
     ) -> None:
         """`codes` of one face, its aligned `picture` (S, S, 3) uint8 and `inside` (S, S) bool."""
         self.steps, self._seconds, self._spent, self._taken = steps.steps, seconds, 0.0, 0
-        self._generator: Any = model.networks.generator
+        self._generator = model.networks.generator
         self._wanted = to_tensor(picture[None], model.device)
         self._mask = torch.from_numpy(inside[None, None].astype(np.float32)).to(model.device)
         self._codes = codes.joined().detach().clone()
-        shape: tuple[int, ...] = self._generator.offset_shape
+        shape = self._generator.offset_shape
         self._offset = torch.zeros((1, *shape), device=model.device, requires_grad=True)
         self._optimizer = torch.optim.Adam([self._offset], betas=(0.9, 0.99))
         self._first: torch.Tensor | None = None

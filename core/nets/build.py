@@ -56,7 +56,7 @@ class Networks(nn.Module):
         super().__init__()
         code_dim = config.code_dim(len(value_counts))
         self.embeddings = ValueEmbeddings(value_counts, config.embedding_dim)
-        self.generator: nn.Module
+        self.generator: StyleGenerator | ConvDecoder
         self.residual_encoder: nn.Module
         if config.kind == "vae":
             features: nn.Module = ConvEncoder(config.image_channels, 256)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 
 class AttributeClassifier(nn.Module):
@@ -32,6 +33,12 @@ def filled(labels: torch.Tensor, probabilities: Sequence[torch.Tensor]) -> torch
     best = [p.max(1) for p in probabilities]
     seen = torch.stack([torch.where(share >= CONFIDENT, value, -1) for share, value in best], 1)
     return torch.where(labels >= 0, labels, seen)
+
+
+def value_shares(labels: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
+    """(N, V) how much of each value an image has: all of its label (N,), without one the probabilities."""
+    hot = F.one_hot(labels.clamp(min=0), probabilities.shape[1]).to(probabilities)
+    return torch.where((labels >= 0)[:, None], hot, probabilities)
 
 
 class ValueEmbeddings(nn.Module):

@@ -17,12 +17,12 @@ from typing import Literal
 import msgspec
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from core.attributes import Attribute, AttributeSet
 from core.errors import StudioError
 from core.model import Model, ModelCard, load_card
 from core.nets.build import Networks
+from core.nets.classifier import value_shares
 from core.training import losses
 from core.training.batch import Batch
 from core.training.config import TrainConfig
@@ -282,12 +282,9 @@ def encoder_start(
         images = images.to(residuals.device)
         codes.append(networks.residual_encoder(images).double().cpu())
         logits = networks.classifier(images)
+        known = torch.from_numpy(labels[positions])
         rows = [torch.ones(len(positions), 1, dtype=torch.float64)]
-        for k in fresh:
-            p = logits[k].softmax(1).double().cpu()
-            known = torch.from_numpy(labels[positions, k])
-            hot = F.one_hot(known.clamp(min=0), p.shape[1]).double()
-            rows.append(torch.where((known >= 0)[:, None], hot, p))
+        rows += [value_shares(known[:, k], logits[k].softmax(1).double().cpu()) for k in fresh]
         values.append(torch.cat(rows, 1))
     x, a = torch.cat(codes), torch.cat(values)
     if fresh:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from core.nets.classifier import filled
+from core.nets.classifier import filled, value_shares
 from core.nets.encoder import thumbnails
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset
@@ -89,14 +89,9 @@ def component_start(config: TrainConfig, dataset: Dataset, state: TrainState) ->
         if base_side:
             wanted_base.append(F.adaptive_avg_pool2d(images, base_side).flatten(1))
         logits = state.networks.classifier(images.to(device))
-        labels = dataset.label_array()[positions]
-        rows = []
-        for k, values in enumerate(logits):
-            p = values.softmax(1).cpu()
-            known = torch.from_numpy(labels[:, k])
-            hot = F.one_hot(known.clamp(min=0), values.shape[1]).float()
-            rows.append(torch.where((known >= 0)[:, None], hot, p))
-        assignments.append(torch.cat(rows, 1))
+        labels = torch.from_numpy(dataset.label_array()[positions]).T
+        shares = [value_shares(k, v.softmax(1).cpu()) for k, v in zip(labels, logits, strict=True)]
+        assignments.append(torch.cat(shares, 1))
     x = torch.cat(thumbnails).double()
     a = torch.cat(assignments).double()
     a = torch.cat([a, torch.ones(len(a), 1, dtype=torch.float64)], 1)
