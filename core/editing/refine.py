@@ -23,9 +23,9 @@ from core.recipe import FULL_REFINEMENT, Refinement
 from core.training import losses
 
 STEPS = FULL_REFINEMENT
-_RATE = 0.1
+_RATE = 0.3
 # Steps after which the step size has halved.
-_HALF_AFTER = 30
+_HALF_AFTER = 60
 
 
 @dataclass(frozen=True, eq=False)
