@@ -59,7 +59,7 @@ class Refinement(msgspec.Struct, frozen=True):
 
 
 # What a refinement takes where there is time enough.
-FULL_REFINEMENT = Refinement(steps=200)
+FULL_REFINEMENT = Refinement(steps=230)
 
 
 class FaceEdit(msgspec.Struct, frozen=True):
