@@ -117,11 +117,12 @@ def load_recipe(path: Path) -> Recipe:
         raise StudioError(f"{path.name} is not a recipe.", advice)
     try:
         # first the schema: a newer file may have fields of other types
-        if msgspec.json.decode(data, type=_Version).schema > SCHEMA:
+        raw = msgspec.json.decode(data)
+        if msgspec.convert(raw, _Version).schema > SCHEMA:
             raise StudioError(
                 f"{path.name} was made by a newer version of the program.", "Install the newer version."
             )
-        return msgspec.convert(_renewed(msgspec.json.decode(data)), type=Recipe)
+        return msgspec.convert(_renewed(raw), Recipe)
     except StudioError as error:
         raise StudioError(f"{path.name}: {error.message}", error.hint) from error
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:

@@ -27,6 +27,7 @@ from core.training.pretrained import find_pretrained, pretrain
 from core.training.state import STAGES, TrainState
 from main import main
 from tests.synthetic import FOLDED, tiny_config, write_dataset
+from tests.test_clip_fused import unsettle
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +35,7 @@ def reference() -> torch.nn.Module:
     """Timm's EfficientNet-Lite0 with random weights and statistics."""
     torch.manual_seed(0)
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr, operator]
-            module.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr, operator]
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.normal_(module.bias, 0, 0.1)
+    unsettle(network)
     return network
 
 
@@ -54,7 +50,7 @@ def test_it_sees_what_the_reference_sees(reference: torch.nn.Module, tmp_path: P
         assert [m.shape[2] for m in network.maps(images)] == [32, 16, 8, 4]
 
 
-def test_the_reference_can_begin_with_what_it_knows(reference: torch.nn.Module) -> None:
+def test_the_reference_can_begin_with_what_it_knows() -> None:
     torch.manual_seed(1)
     network = Lite0()
     other = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0).eval()

@@ -259,16 +259,16 @@ class _Impatient:
 def test_a_step_that_is_broken_off_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.training.interrupt.LOOK_EVERY", -1.0)
     config = tiny_config(
-        "warmup.steps=1", "disentanglement.steps=2", "amortisation.steps=1", "synthesis.steps=2",
+        "warmup.steps=2", "disentanglement.steps=3", "amortisation.steps=2", "synthesis.steps=3",
         "synthesis.adversarial=0.1", "synthesis.adversarial_after=0.0", "synthesis.leakage=0.1",
-        "synthesis.swapping=0.1", "guide.steps=1",
+        "synthesis.swapping=0.1", "guide.steps=2",
     )  # fmt: skip
     dataset = Dataset.open(write_dataset(tmp_path / "data", 60)).part("train")
     plain = train(config, dataset, Run.start(tmp_path / "plain", config), "cpu")
     watch = _Impatient()
     broken = train(config, dataset, Run.start(tmp_path / "broken", config), "cpu", watch=watch)
     # every step was broken off in its forward and in its backward half, in every stage
-    assert watch.answered > 10 * 3 and watch.in_stages == {0, 1, 2, 3, 4}
+    assert watch.answered > 10 * 4 and watch.in_stages == {0, 1, 2, 3, 4}
     assert plain is not None and broken is not None
     a, b = plain.networks.state_dict(), broken.networks.state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)

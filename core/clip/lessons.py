@@ -40,9 +40,7 @@ class Faces:
 
     def _inside(self, rows: np.ndarray) -> np.ndarray:
         """(N, S, S) bool: where the photos are, in the size they are stored in."""
-        if self._dataset.inside is None:
-            return np.ones((len(rows), *self._dataset.images.shape[1:3]), bool)
-        return np.asarray(self._dataset.inside[self._dataset.rows[rows]], bool)
+        return (self._dataset.inside_of(rows, self._dataset.images.shape[1])[:, 0] > 0).numpy()
 
     def shown(self, rows: np.ndarray, size: int, rng: np.random.Generator) -> torch.Tensor:
         """(N, 3, size, size) float32 in 0..1: mirrored, moved, turned, with other colours and borders."""

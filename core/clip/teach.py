@@ -32,6 +32,7 @@ from core.clip.choices import CONFIG_NAME
 from core.clip.facts import fits, read_facts
 from core.clip.lessons import VOCABULARY, Faces, Speech
 from core.clip.loading import CARD_NAME
+from core.clip.model import BATCH
 from core.errors import StudioError
 from core.files import atomic_write
 from core.model import Model
@@ -59,7 +60,6 @@ SIZE = ARCHITECTURE["vision_cfg"]["image_size"]
 MEAN = STD = 0.5
 STARTER = "starter-faces"  # whose classifier the image side begins with
 RESTING = ("conv_stem", "bn1", "blocks.0", "blocks.1")  # they know lines and colours, and cost the most
-BATCH = 64
 WEIGHTS_NAME = "open_clip_model.safetensors"
 
 

@@ -44,7 +44,6 @@ class Refined:
         """Memory that it takes."""
         return self.offset.nbytes
 
-    @torch.inference_mode()
     def decode(self, model: Model, codes: Codes) -> np.ndarray:
         """(1, S, S, 3) float32 sRGB in 0..1 of the face's codes, swapped or not."""
         return model.decode(codes, self.offset)

@@ -122,17 +122,27 @@ class Lite0(nn.Module):
         return self.top(x).mean((2, 3))
 
 
+def _counterparts(network: Lite0, tensors: dict[str, torch.Tensor]) -> list[tuple[ConvScale, str, str]]:
+    """Each layer with its convolution's name, and its normalisation's prefix, in a state dict in layer order.
+
+    ValueError if it is another network's.
+    """
+    convolutions = [name for name, t in tensors.items() if t.dim() == 4]
+    norms = [name.removesuffix("running_mean") for name in tensors if name.endswith("running_mean")]
+    layers = [m for m in network.modules() if isinstance(m, ConvScale)]
+    if not len(layers) == len(convolutions) == len(norms):
+        raise ValueError(f"{len(convolutions)} convolutions in place of {len(layers)}")
+    return list(zip(layers, convolutions, norms, strict=True))
+
+
 def to_batch_norm(network: Lite0, other: nn.Module) -> dict[str, torch.Tensor]:
     """The weights of `other`, the same network with batch normalisation as timm has it, that do the same.
 
     Its statistics are 0 and 1, so that what is left of the normalisation is the scale and the shift.
     """
     tensors = other.state_dict()
-    norms = [n.removesuffix("running_mean") for n in tensors if n.endswith("running_mean")]
-    convolutions = [n for n, t in tensors.items() if t.dim() == 4]
-    layers = [m for m in network.modules() if isinstance(m, ConvScale)]
     epsilon = next(m.eps for m in other.modules() if isinstance(m, nn.BatchNorm2d))
-    for layer, convolution, norm in zip(layers, convolutions, norms, strict=True):
+    for layer, convolution, norm in _counterparts(network, tensors):
         tensors[convolution] = layer.weight.detach()
         tensors[norm + "weight"], tensors[norm + "bias"] = layer.scale.detach(), layer.shift.detach()
         tensors[norm + "running_mean"] = torch.zeros_like(layer.shift)
@@ -147,15 +157,10 @@ def load_imagenet(network: Lite0, path: Path) -> None:
     """
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-        convolutions = [t for name, t in stored.items() if t.dim() == 4]
-        norms = [name.removesuffix("running_mean") for name in stored if name.endswith("running_mean")]
-        layers = [m for m in network.modules() if isinstance(m, ConvScale)]
-        if not len(layers) == len(convolutions) == len(norms):
-            raise ValueError(f"{len(convolutions)} convolutions in place of {len(layers)}")
         with torch.no_grad():
-            for layer, weight, norm in zip(layers, convolutions, norms, strict=True):
+            for layer, convolution, norm in _counterparts(network, stored):
                 scale = stored[norm + "weight"] / (stored[norm + "running_var"] + EPSILON).sqrt()
-                layer.weight.copy_(weight)
+                layer.weight.copy_(stored[convolution])
                 layer.scale.copy_(scale)
                 layer.shift.copy_(stored[norm + "bias"] - stored[norm + "running_mean"] * scale)
     except (OSError, EOFError, UnpicklingError, KeyError, AttributeError, ValueError, RuntimeError) as error:
