@@ -18,6 +18,8 @@ settings.register_profile(
 )
 settings.load_profile("studio")
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+if "PYTEST_XDIST_WORKER" in os.environ:  # each of several side by side, and what it starts, has one core
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")

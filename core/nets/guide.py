@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
+from torch.nn import functional as F
 
 from core.nets.classifier import AttributeClassifier
 from core.nets.layers import Trunk, shrunk
@@ -16,21 +18,36 @@ WIDTHS = (48, 128, 192, 256)  # smaller images go without the first
 class Guide(AttributeClassifier):
     """(N, C, S, S) in -1..1 to K logits (N, V_k); it looks at the means of larger images.
 
-    `enough` (V,) is how sure it is of each value, side by side, in photos that show it: a probability.
+    It has a small network of its own, or one like the features of `like`, a model's classifier, and then sees
+    these means enlarged to the size that those were made for. `enough` (V,) is how sure it is of each value,
+    side by side, in photos that show it: a probability.
     """
 
     enough: torch.Tensor
 
-    def __init__(self, image_channels: int, image_size: int, value_counts: Sequence[int]) -> None:
+    def __init__(
+        self,
+        image_channels: int,
+        image_size: int,
+        value_counts: Sequence[int],
+        like: AttributeClassifier | None = None,
+    ) -> None:
         size = min(image_size, SIZE)
-        fold = 2 if size >= SIZE else 1
-        widths = WIDTHS[-((size // fold).bit_length() - 2) :]
-        trunk = Trunk(image_channels, size, widths, fold)
-        super().__init__(trunk, trunk.features, value_counts)
+        if like is None:
+            fold = 2 if size >= SIZE else 1
+            trunk = Trunk(image_channels, size, WIDTHS[-((size // fold).bit_length() - 2) :], fold)
+            super().__init__(trunk, trunk.features, value_counts)
+            self.enlarged = size
+        else:
+            super().__init__(copy.deepcopy(like.features), like.head.in_features, value_counts)
+            self.enlarged = image_size
         self.image_size = size
         self.register_buffer("enough", torch.ones(sum(value_counts)))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """As the class says."""
-        return super().forward(shrunk(images, self.image_size))
+        seen = shrunk(images, self.image_size)
+        if self.enlarged > self.image_size:
+            seen = F.interpolate(seen, size=(self.enlarged,) * 2, mode="bilinear", align_corners=False)
+        return super().forward(seen)

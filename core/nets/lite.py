@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from core.errors import StudioError
+from core.nets.depthwise import depthwise
 
 # repeats, kernel, stride of the first, expansion, channels of each stage
 STAGES = (
@@ -58,7 +59,10 @@ class ConvScale(nn.Module):
             x, padding = F.pad(x, (self.before, self.after, self.before, self.after)), 0
         # scaled are the weights and not the map, which is far larger
         weight = self.weight * self.scale[:, None, None, None]
-        x = F.conv2d(x, weight, self.shift, self.stride, padding, groups=self.groups)
+        if self.groups > 1:
+            x = depthwise(x, weight, self.shift, self.stride, padding)
+        else:
+            x = F.conv2d(x, weight, self.shift, self.stride, padding)
         return F.relu6(x) if self.active else x
 
 

@@ -83,13 +83,17 @@ class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Before stage 3, a classifier that judges its swaps; with 0 steps the model's own does.
 
     Not in the paper. It is trained on the worst that a change of at most `reach` (Euclidean, of -1..1, see
-    `core.training.guide`) makes of each image, so that only changes that are seen please it.
+    `core.training.guide`) makes of each image, so that only changes that are seen please it. It begins
+    `fresh`, a small network, or as the model's `classifier`, which costs more. Swaps are to be as clear to it
+    as those photos of the value than which a share of `clear` is less clear.
     """
 
     steps: int = 0
     batch: int = 64
     lr: float = 1e-3
     reach: float = 2.0
+    begin: Literal["fresh", "classifier"] = "fresh"
+    clear: float = 0.5
 
 
 class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

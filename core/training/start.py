@@ -45,34 +45,35 @@ def start_stage(name: str, config: TrainConfig, coded: Dataset, state: TrainStat
     if name == "amortisation" and config.network.base_side and teacher is None:
         rows = torch.arange(len(coded), device=state.residuals.weight.device)
         encoder_base_start(config, coded, state.residual_codes(rows), state)
+    if name == "guide" and state.guide is not None and config.guide.begin == "classifier":
+        state.guide.load_state_dict(state.average.classifier.state_dict(), strict=False)  # but for `enough`
     if name == "synthesis" and state.guide is not None:
         measure_enough(config, coded, state)
 
 
 @torch.no_grad()
 def measure_enough(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
-    """How sure the guide is of each value where it is: the mean over the labelled images that show it.
+    """How sure the guide is of each value where it is: of the labelled images that show it, a quantile.
 
-    In a fine-tuning also over those in which the classifier sees it; a value that no image shows keeps 1.
+    In a fine-tuning also of those in which the classifier sees it; a value that no image shows keeps 1.
     """
     guide = state.guide
     assert guide is not None
-    counts = list(guide.value_counts)
-    total, number = torch.zeros_like(guide.enough), torch.zeros_like(guide.enough)
+    sure: list[list[torch.Tensor]] = [[] for _ in guide.enough]
     for start in range(0, len(dataset), BATCH):
         positions = np.arange(start, min(start + BATCH, len(dataset)))
-        images = dataset.batch(positions, config.network.image_size)[0].to(total.device)
-        labels = torch.from_numpy(dataset.label_array()[positions]).to(total.device)
+        images = dataset.batch(positions, config.network.image_size)[0].to(guide.enough.device)
+        labels = torch.from_numpy(dataset.label_array()[positions]).to(images.device)
         if state.teacher is not None:
             labels = filled(labels, [v.softmax(1) for v in state.networks.classifier(images)])
-        shown = [
-            F.one_hot(labels[:, k].clamp(min=0), n) * (labels[:, k] >= 0)[:, None]
-            for k, n in enumerate(counts)
-        ]
-        hot = torch.cat(shown, 1).to(total.dtype)
-        total += (torch.cat([v.softmax(1) for v in guide(images)], 1) * hot).sum(0)
-        number += hot.sum(0)
-    guide.enough.copy_(torch.where(number > 0, total / number.clamp(min=1), 1.0))
+        place = 0
+        for k, logits in enumerate(guide(images)):
+            for value, p in enumerate(logits.softmax(1).T):
+                sure[place].append(p[labels[:, k] == value])
+                place += 1
+    for place, parts in enumerate(sure):
+        shown = torch.cat(parts)
+        guide.enough[place] = torch.quantile(shown, config.guide.clear) if len(shown) else 1.0
 
 
 @torch.no_grad()

@@ -73,7 +73,9 @@ class TrainState:
             critic = build_discriminator(config.network).to(device)
         guide = None
         if config.guide.steps:
-            guide = Guide(config.network.image_channels, config.network.image_size, value_counts).to(device)
+            like = networks.classifier if config.guide.begin == "classifier" else None
+            sizes = config.network.image_channels, config.network.image_size
+            guide = Guide(*sizes, value_counts, like).to(device)
         leakage = None
         if config.synthesis.leakage:
             leakage = LinearLeakage(config.network.residual_dim, value_counts).to(device)
