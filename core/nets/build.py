@@ -15,6 +15,7 @@ from core.nets.encoder import ResidualEncoder
 from core.nets.generator import StyleGenerator
 from core.nets.layers import Trunk
 from core.nets.lite import Lite0
+from core.nets.moments import Lines, Moments
 from core.nets.vae import ConvDecoder, ConvEncoder
 
 
@@ -22,16 +23,17 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sizes of the networks. `kind`: `style` for photos (2^k px), `vae` for 64 px synthetic images.
 
     `classifier`: a `trunk` of `classifier_widths`, or `lite0`, which may begin with what it learned on
-    ImageNet. `fold`: pixels a side of the image in one place of the generator's and encoder's finest maps;
-    2 makes them about four times as fast. With `base_side` both have a linear part beside the deep one (see
-    `StyleGenerator`, `ResidualEncoder`). `discriminator_size`: side of what a discriminator sees, 0 for all:
-    a coarse one minds stains and shapes, and never that a picture is soft.
+    ImageNet; of the kind `vae` a `trunk` of fixed sizes, or `moments`, for one bright thing on black. `fold`:
+    pixels a side of the image in one place of the generator's and encoder's finest maps; 2 makes them about
+    four times as fast. With `base_side` both have a linear part beside the deep one (see `StyleGenerator`,
+    `ResidualEncoder`). `discriminator_size`: side of what a discriminator sees, 0 for all: a coarse one minds
+    stains and shapes, and never that a picture is soft.
     """
 
     kind: Literal["style", "vae"] = "style"
     image_size: int = 64
     image_channels: int = 3
-    classifier: Literal["trunk", "lite0"] = "trunk"
+    classifier: Literal["trunk", "lite0", "moments"] = "trunk"
     fold: int = 1
     base_side: int = 0
     discriminator_size: int = 0
@@ -59,8 +61,13 @@ class Networks(nn.Module):
         self.generator: StyleGenerator | ConvDecoder
         self.residual_encoder: nn.Module
         if config.kind == "vae":
-            features: nn.Module = ConvEncoder(config.image_channels, 256)
-            self.classifier = AttributeClassifier(features, 256, value_counts)
+            if config.classifier == "moments":
+                moments = Moments(config.image_channels)
+                lines = Lines(moments.features, value_counts)
+                self.classifier = AttributeClassifier(moments, moments.features, value_counts, lines)
+            else:
+                encoder = ConvEncoder(config.image_channels, 256)
+                self.classifier = AttributeClassifier(encoder, 256, value_counts)
             self.residual_encoder = ConvEncoder(config.image_channels, config.residual_dim)
             self.generator = ConvDecoder(code_dim, config.image_channels)
         else:
@@ -70,12 +77,11 @@ class Networks(nn.Module):
             else:
                 trunk = Trunk(config.image_channels, config.image_size, config.classifier_widths)
             self.classifier = AttributeClassifier(trunk, trunk.features, value_counts)
-            encoder = Trunk(config.image_channels, config.image_size, config.encoder_widths, config.fold)
+            eye = Trunk(config.image_channels, config.image_size, config.encoder_widths, config.fold)
             if config.base_side:
-                self.residual_encoder = ResidualEncoder(encoder, config.image_channels, config.residual_dim)
+                self.residual_encoder = ResidualEncoder(eye, config.image_channels, config.residual_dim)
             else:
-                last = nn.Linear(encoder.features, config.residual_dim)
-                self.residual_encoder = nn.Sequential(encoder, last)
+                self.residual_encoder = nn.Sequential(eye, nn.Linear(eye.features, config.residual_dim))
             self.generator = StyleGenerator(
                 code_dim,
                 config.style_dim,

@@ -10,13 +10,21 @@ from torch.nn import functional as F
 
 
 class AttributeClassifier(nn.Module):
-    """A feature network and one linear head an attribute: images to a list of logits (N, V_k)."""
+    """A feature network and a head, linear if none is given: images to a list of logits (N, V_k)."""
 
-    def __init__(self, features: nn.Module, feature_dim: int, value_counts: Sequence[int]) -> None:
+    def __init__(
+        self,
+        features: nn.Module,
+        feature_dim: int,
+        value_counts: Sequence[int],
+        head: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.features = features
         self.value_counts = tuple(value_counts)
-        self.head = nn.Linear(feature_dim, sum(value_counts))
+        self.head = head or nn.Linear(feature_dim, sum(value_counts))
+        if not isinstance(self.head, nn.Linear):
+            return
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 

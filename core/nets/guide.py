@@ -39,7 +39,7 @@ class Guide(AttributeClassifier):
             super().__init__(trunk, trunk.features, value_counts)
             self.enlarged = size
         else:
-            super().__init__(copy.deepcopy(like.features), like.head.in_features, value_counts)
+            super().__init__(copy.deepcopy(like.features), 0, value_counts, copy.deepcopy(like.head))
             self.enlarged = image_size
         self.image_size = size
         self.register_buffer("enough", torch.ones(sum(value_counts)))

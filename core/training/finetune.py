@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 import torch
+from torch import nn
 
 from core.attributes import Attribute, AttributeSet
 from core.errors import StudioError
@@ -155,7 +156,9 @@ def _grow_head(
     base: Networks, old: AttributeSet, new: AttributeSet, networks: Networks, found: list[Match]
 ) -> None:
     from_head, to_head = base.classifier.head, networks.classifier.head
-    if from_head.weight.shape[1] != to_head.weight.shape[1]:
+    if not isinstance(from_head, nn.Linear) or not isinstance(to_head, nn.Linear):
+        return  # it learns anew
+    if from_head.in_features != to_head.in_features:
         return
     old_rows, new_rows = _first_rows(old), _first_rows(new)
     for match in found:

@@ -392,10 +392,10 @@ class Trainer:
             mask = torch.where(flip, mask.flip(3), mask)
             code_rows = torch.where(mirrored[part], -1, code_rows)  # codes are of unmirrored images
         seen = self._with_border(images, positions, mirrored, rng)
-        if name in ("warmup", "guide"):
+        if name == "guide" or (name == "warmup" and self.config.warmup.vary):
             seen = vary_light(vary_place(seen, size, part, rng), size, part, rng)
-            if name == "warmup" and self.config.warmup.grain:
-                seen = vary_grain(seen, self.config.warmup.grain, size, part, rng)
+        if name == "warmup" and self.config.warmup.grain:
+            seen = vary_grain(seen, self.config.warmup.grain, size, part, rng)
         noise = torch.Generator().manual_seed(int(np.random.default_rng([*seed, 1]).integers(2**62)))
         dim = self.config.network.residual_dim
         return make_batch(images, seen, mask, labels, code_rows, dim, noise, part, size).to(self.device)

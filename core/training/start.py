@@ -8,14 +8,15 @@ A generator whose picture begins as a linear function of the codes begins with w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from core.nets.classifier import filled, value_shares
+from core.nets.classifier import AttributeClassifier, filled, value_shares
 from core.nets.encoder import thumbnails
+from core.nets.moments import Lines, Moments
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset
 from core.training.finetune import encoder_start
@@ -35,6 +36,9 @@ def start_stage(name: str, config: TrainConfig, coded: Dataset, state: TrainStat
     teacher, start = state.teacher, config.disentanglement.residual_start
     if name == "warmup" and config.warmup.pretrained and teacher is None:
         pretrain(config.warmup.pretrained, state.networks, state.average)
+    if name == "warmup" and isinstance(state.networks.classifier.features, Moments):
+        for nets in (state.networks, state.average):
+            moments_start(config, coded, nets.classifier)
     if name == "disentanglement" and start == "components":
         component_start(config, coded, state)
     if name == "disentanglement" and start == "encoder" and teacher is not None:
@@ -49,6 +53,24 @@ def start_stage(name: str, config: TrainConfig, coded: Dataset, state: TrainStat
         state.guide.load_state_dict(state.average.classifier.state_dict(), strict=False)  # but for `enough`
     if name == "synthesis" and state.guide is not None:
         measure_enough(config, coded, state)
+
+
+@torch.no_grad()
+def moments_start(config: TrainConfig, dataset: Dataset, classifier: AttributeClassifier) -> None:
+    """Standardised moments, and lines along which the labelled values lie apart."""
+    moments, lines = classifier.features, classifier.head
+    assert isinstance(moments, Moments) and isinstance(lines, Lines)
+    device = moments.mean.device
+    moments.fit(_pictures(config, dataset, device))
+    seen = torch.cat([moments(images) for images in _pictures(config, dataset, device)])
+    lines.begin(seen, torch.from_numpy(dataset.label_array()).to(device))
+
+
+def _pictures(config: TrainConfig, dataset: Dataset, device: torch.device) -> Iterator[torch.Tensor]:
+    """All images of `dataset` in batches."""
+    for start in range(0, len(dataset), BATCH):
+        positions = np.arange(start, min(start + BATCH, len(dataset)))
+        yield dataset.batch(positions, config.network.image_size)[0].to(device)
 
 
 @torch.no_grad()
