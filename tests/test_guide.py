@@ -15,7 +15,7 @@ from core.training.dataset import Dataset
 from core.training.guide import worst_change
 from core.training.loop import train
 from core.training.run import Run
-from core.training.start import start_stage
+from core.training.start import SURE, start_stage
 from core.training.state import NUMBERED, STAGES, TrainState, stage_place
 from tests.synthetic import tiny_config, write_dataset
 
@@ -172,6 +172,20 @@ def test_what_is_as_clear_as_in_photos_costs_nothing() -> None:
     assert float(kept.detach()) == pytest.approx(float(fell) / 3, rel=1e-5)
 
 
+def test_a_change_of_colour_costs_more_than_one_of_light() -> None:
+    mask = torch.ones(1, 1, 4, 4)
+    mask[..., 0] = 0
+    light = torch.full((1, 3, 4, 4), 0.2)
+    light[..., 0] = 5.0  # outside the photo
+    assert float(losses.nearness(light, mask)) == pytest.approx(0.2 + losses.FAR * 0.04)
+    colour = torch.tensor([0.2, -0.2, 0.0])[None, :, None, None].expand(1, 3, 4, 4)
+    size, square = 0.4 / 3, 0.08 / 3
+    wanted = (1 + losses.TINT) * (size + losses.FAR * square)
+    assert float(losses.nearness(colour, mask)) == pytest.approx(wanted)
+    # of grey pictures there is no colour
+    assert float(losses.nearness(light[:, :1], mask)) == pytest.approx(0.2 + losses.FAR * 0.04)
+
+
 def test_enough_is_what_it_sees_in_photos_of_the_value(tmp_path: Path) -> None:
     dataset = Dataset.open(write_dataset(tmp_path / "data", 40))
     config = tiny_config("guide.steps=1", "guide.clear=0.75")
@@ -189,6 +203,6 @@ def test_enough_is_what_it_sees_in_photos_of_the_value(tmp_path: Path) -> None:
     enough = state.guide.enough.split(counts)
     for value in range(2):
         assert float(enough[smile][value]) == pytest.approx(
-            np.quantile(seen[labels[:, smile] == value, value], 0.75), abs=1e-5
+            min(np.quantile(seen[labels[:, smile] == value, value], 0.75), SURE), abs=1e-5
         )
     assert float(enough[0][1]) == 1.0

@@ -27,7 +27,6 @@ from core.training.perceptual import feature_maps
 from core.training.state import TrainState
 
 Losses = dict[str, torch.Tensor]
-FAR = 2.0  # weight of a change's square beside its size: what is drawn too strongly costs the most
 
 
 @dataclass
@@ -305,9 +304,8 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
             total = total + config.finetune.pictures * parts["base_pictures"]
     if y.nearness:
         # where a swap changes nothing that it says, it is to change nothing
-        change = fake - made[batch.half]
-        near = change.abs() + FAR * change.square()
-        parts["nearness"] = losses.masked_mean(near, half.mask, whole.pixels[half.mask.shape[2]])
+        pixels = whole.pixels[half.mask.shape[2]]
+        parts["nearness"] = losses.nearness(fake - made[batch.half], half.mask, pixels)
         total = total + y.nearness * parts["nearness"]
     if adversarial and critic is not None:
         critic.requires_grad_(False)

@@ -28,6 +28,7 @@ BATCH = 256
 # The first components are worth more than the noise, the last ones less: standard deviations fall from
 # this many noise sigmas with the square root of the component's own.
 LARGEST = 4.0
+SURE = 0.65
 BASE_RIDGE = 1e-3  # of the mean variance of what is known
 
 
@@ -77,7 +78,8 @@ def _pictures(config: TrainConfig, dataset: Dataset, device: torch.device) -> It
 def measure_enough(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
     """How sure the guide is of each value where it is: of the labelled images that show it, a quantile.
 
-    In a fine-tuning also of those in which the classifier sees it; a value that no image shows keeps 1.
+    In a fine-tuning also of those in which the classifier sees it; a value that no image shows keeps 1. More
+    than `SURE` is never asked for: what is to be clearer still is drawn in stains.
     """
     guide = state.guide
     assert guide is not None
@@ -95,7 +97,8 @@ def measure_enough(config: TrainConfig, dataset: Dataset, state: TrainState) -> 
                 place += 1
     for place, parts in enumerate(sure):
         shown = torch.cat(parts)
-        guide.enough[place] = torch.quantile(shown, config.guide.clear) if len(shown) else 1.0
+        if len(shown):
+            guide.enough[place] = torch.quantile(shown, config.guide.clear).clamp(max=SURE)
 
 
 @torch.no_grad()
