@@ -87,7 +87,7 @@ class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Not in the paper. It is trained on the worst that a change of at most `reach` (Euclidean, of -1..1, see
     `core.training.guide`) makes of each image, so that only changes that are seen please it. It begins
     `fresh`, a small network, or as the model's `classifier`, which costs more. Swaps are to be as clear to it
-    as those photos of the value than which a share of `clear` is less clear.
+    as those photos of the value than which a share of `clear` is less clear, and to a probability of `most`.
     """
 
     steps: int = 0
@@ -96,6 +96,7 @@ class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reach: float = 2.0
     begin: Literal["fresh", "classifier"] = "fresh"
     clear: float = 0.5
+    most: float = 1.0
 
 
 class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,6 +14,8 @@ from core.training.batch import mask_at
 
 FAR = 2.0  # weight of a change's square beside its size: what is drawn too strongly costs the most
 TINT = 3.0  # weight of a change of colour beside one of light: teal glasses, orange foreheads fool a guide
+FINE = 2.0  # weight of what is finer than a blur of this many pixels, once more: so do thin lines
+BLUR = 5
 BOUND = 0.7  # between cross-entropy, 0, and the absolute error of a probability, 1
 
 
@@ -123,13 +125,15 @@ def swap(
 
 
 def nearness(change: torch.Tensor, mask: torch.Tensor, pixels: torch.Tensor | None = None) -> torch.Tensor:
-    """How much a swap changes (N, C, S, S), of colours more than of light; its size and its square.
+    """How much a swap changes (N, C, S, S), of colours and lines more than of light; its size and its square.
 
     The same wherever the change is: what is not asked for is to change nothing.
     """
     tint = change - change.mean(1, keepdim=True)
-    far = [weight * (part.abs() + FAR * part.square()) for part, weight in ((change, 1.0), (tint, TINT))]
-    return masked_mean(far[0] + far[1], mask, pixels)
+    fine = change - F.avg_pool2d(change, BLUR, 1, BLUR // 2, count_include_pad=False)
+    parts = (change, 1.0), (tint, TINT), (fine, FINE)
+    far = [weight * (part.abs() + FAR * part.square()) for part, weight in parts]
+    return masked_mean(far[0] + far[1] + far[2], mask, pixels)
 
 
 def bounded_entropy(logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

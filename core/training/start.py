@@ -28,7 +28,6 @@ BATCH = 256
 # The first components are worth more than the noise, the last ones less: standard deviations fall from
 # this many noise sigmas with the square root of the component's own.
 LARGEST = 4.0
-SURE = 0.65
 BASE_RIDGE = 1e-3  # of the mean variance of what is known
 
 
@@ -78,8 +77,7 @@ def _pictures(config: TrainConfig, dataset: Dataset, device: torch.device) -> It
 def measure_enough(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
     """How sure the guide is of each value where it is: of the labelled images that show it, a quantile.
 
-    In a fine-tuning also of those in which the classifier sees it; a value that no image shows keeps 1. More
-    than `SURE` is never asked for: what is to be clearer still is drawn in stains.
+    In a fine-tuning also of those in which the classifier sees it; a value that no image shows keeps 1.
     """
     guide = state.guide
     assert guide is not None
@@ -98,7 +96,7 @@ def measure_enough(config: TrainConfig, dataset: Dataset, state: TrainState) -> 
     for place, parts in enumerate(sure):
         shown = torch.cat(parts)
         if len(shown):
-            guide.enough[place] = torch.quantile(shown, config.guide.clear).clamp(max=SURE)
+            guide.enough[place] = torch.quantile(shown, config.guide.clear).clamp(max=config.guide.most)
 
 
 @torch.no_grad()
