@@ -87,7 +87,9 @@ class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Not in the paper. It is trained on the worst that a change of at most `reach` (Euclidean, of -1..1, see
     `core.training.guide`) makes of each image, so that only changes that are seen please it. It begins
     `fresh`, a small network, or as the model's `classifier`, which costs more. Swaps are to be as clear to it
-    as those photos of the value than which a share of `clear` is less clear, and to a probability of `most`.
+    as those photos of the value than which a share of `clear` is less clear, and to a probability of `most`
+    or, where there are fewer photos than `few`, the square of their share: of what it saw rarely it knows
+    little.
     """
 
     steps: int = 0
@@ -97,6 +99,7 @@ class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     begin: Literal["fresh", "classifier"] = "fresh"
     clear: float = 0.5
     most: float = 1.0
+    few: int = 0
 
 
 class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

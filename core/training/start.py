@@ -96,7 +96,8 @@ def measure_enough(config: TrainConfig, dataset: Dataset, state: TrainState) -> 
     for place, parts in enumerate(sure):
         shown = torch.cat(parts)
         if len(shown):
-            guide.enough[place] = torch.quantile(shown, config.guide.clear).clamp(max=config.guide.most)
+            most = min(config.guide.most, (len(shown) / max(config.guide.few, 1)) ** 2)
+            guide.enough[place] = torch.quantile(shown, config.guide.clear).clamp(max=most)
 
 
 @torch.no_grad()
