@@ -76,7 +76,6 @@ class AttributeRow(QFrame):
         self.number = QSpinBox()
         self.number.setRange(0, LARGEST)
         self.number.setSuffix(" %")
-        self.number.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.number.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.number.setAccessibleName(f"Strength of {name.lower()} in per cent")
         self.number.setFocusPolicy(Qt.FocusPolicy.StrongFocus)

@@ -114,7 +114,6 @@ class NewJob(QDialog):
         self.minutes = QSpinBox()
         self.minutes.setRange(0, 100_000)
         self.minutes.setSpecialValueText("No limit")
-        self.minutes.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.minutes.setSuffix(" minutes")
         self.minutes.setToolTip("The plan is shortened to fit")
         self.minutes.valueChanged.connect(self._changed)
