@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -194,7 +195,7 @@ def test_a_change_of_colour_or_a_line_costs_more_than_one_of_light() -> None:
 
 def test_enough_is_what_it_sees_in_photos_of_the_value(tmp_path: Path) -> None:
     dataset = Dataset.open(write_dataset(tmp_path / "data", 40))
-    config = tiny_config("guide.steps=1", "guide.clear=0.75", "guide.most=0.65")
+    config = tiny_config("guide.steps=1", "guide.clear=0.75", "guide.most=0.65", "guide.few=0")
     counts = [len(a.values) for a in dataset.attributes]
     state = TrainState.fresh(config, counts, 40, CPU)
     assert state.guide is not None
@@ -212,3 +213,12 @@ def test_enough_is_what_it_sees_in_photos_of_the_value(tmp_path: Path) -> None:
             min(np.quantile(seen[labels[:, smile] == value, value], 0.75), 0.65), abs=1e-5
         )
     assert float(enough[0][1]) == 1.0
+    # of a value with half as many photos as are few, a quarter is asked
+    few = 2 * int((labels[:, smile] == 0).sum())
+    start_stage(
+        "synthesis",
+        msgspec.structs.replace(config, guide=msgspec.structs.replace(config.guide, few=few)),
+        dataset,
+        state,
+    )
+    assert float(state.guide.enough.split(counts)[smile][0]) == pytest.approx(0.25)

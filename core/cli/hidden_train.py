@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.member:
         from core.jobs.team import be_a_member
 
-        return be_a_member(arguments.folder)
+        be_a_member(arguments.folder)
     record = read_record(arguments.folder)
     changes: dict[str, Any] = {}
     if arguments.data:

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     from core.training.config import load_config
     from core.training.dataset import Dataset
     from core.training.loop import train
-    from core.training.parallel import join_team, leave_team
+    from core.training.parallel import join_team, leave_at_once, leave_team
     from core.training.perceptual import find_features
     from core.training.prepared import prepared_folder
     from core.training.pretrained import find_pretrained
@@ -125,17 +125,19 @@ def run(arguments: argparse.Namespace) -> int:
                 say=print_error if team.leads else None,
                 team=team if team.size > 1 else None,
             )
-    finally:
+    except BaseException:
         leave_team()
-    if not team.leads:
-        return DONE if model is not None else INTERRUPTED
-    if model is None:
+        raise
+    code = DONE if model is not None else INTERRUPTED
+    if team.leads and model is None:
         print_error(f"stopped. Go on with --resume --run {folder}.")
-        return INTERRUPTED
-    out = arguments.out or folder / "model"
-    model.save(out)
-    print(out)
-    return DONE
+    elif team.leads and model is not None:
+        out = arguments.out or folder / "model"
+        model.save(out)
+        print(out)
+    if team.size > 1:
+        leave_at_once(code)
+    return code
 
 
 def preset_path(name: str) -> Path:

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from core.errors import StudioError
 from core.jobs import process
@@ -65,11 +65,11 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def be_a_member(folder: Path) -> int:
-    """One of the processes that `train_together` starts; the exit code."""
+def be_a_member(folder: Path) -> NoReturn:
+    """One of the processes that `train_together` starts: ends it, with 1 if it failed."""
     from core.jobs.child import open_images
     from core.training.loop import train
-    from core.training.parallel import join_team, leave_team
+    from core.training.parallel import join_team, leave_at_once
     from core.training.run import Run
 
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
@@ -84,7 +84,5 @@ def be_a_member(folder: Path) -> int:
         train(config, whole.part("train"), run, device, watch=listener, team=team)
     except Exception as error:
         tell_failure(run, error)
-        return 1
-    finally:
-        leave_team()
-    return 0
+        leave_at_once(1)
+    leave_at_once(0)
