@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 from core.annotate import BalancedTopK, Margin, Rule, Threshold, TopK, default_k
 from gui.curator.state import CuratorState
 from gui.widgets.labels import muted_label
+from gui.widgets.numbers import give_room
 
 RULES = (
     ("topk", "Best of each value (top K)"),
@@ -41,12 +42,14 @@ class RuleBox(QWidget):
             self.kind.addItem(title, name)
         self.kind.activated.connect(lambda _: self._chosen())
         self.k = QSpinBox()
+        give_room(self.k)
         self.k.setRange(1, 10_000_000)
         self.k.setGroupSeparatorShown(True)
         self.k.setKeyboardTracking(True)
         self.k.setAccessibleName("Images of each value")
         self.k.valueChanged.connect(lambda _: self._chosen())
         self.margin = QDoubleSpinBox()
+        give_room(self.margin)
         self.margin.setDecimals(3)
         self.margin.setSingleStep(0.005)
         self.margin.setRange(0, 2)

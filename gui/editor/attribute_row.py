@@ -13,6 +13,7 @@ from gui.theme import Theme
 from gui.widgets import icons
 from gui.widgets.elided_label import ElidedLabel
 from gui.widgets.labels import restyle
+from gui.widgets.numbers import give_room
 from gui.widgets.strength_slider import LARGEST, StrengthSlider
 from gui.widgets.value_choice import ValueChoice
 
@@ -74,6 +75,7 @@ class AttributeRow(QFrame):
         self.slider.valueChanged.connect(self._strength_changed)
         self.slider.sliderReleased.connect(self.gesture_ended)
         self.number = QSpinBox()
+        give_room(self.number)
         self.number.setRange(0, LARGEST)
         self.number.setSuffix(" %")
         self.number.setAlignment(Qt.AlignmentFlag.AlignRight)

@@ -36,6 +36,7 @@ from gui.trainer.label_tree import LabelTree
 from gui.widgets import asking
 from gui.widgets.elided_label import ElidedLabel
 from gui.widgets.labels import muted_label
+from gui.widgets.numbers import give_room
 from gui.workspace import Services
 
 KINDS = {
@@ -112,6 +113,7 @@ class NewJob(QDialog):
         self.device.addItem("Automatic", ("auto",))
         self.device.activated.connect(self._changed)
         self.minutes = QSpinBox()
+        give_room(self.minutes)
         self.minutes.setRange(0, 100_000)
         self.minutes.setSpecialValueText("No limit")
         self.minutes.setSuffix(" minutes")
