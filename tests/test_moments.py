@@ -98,7 +98,7 @@ def test_a_thousand_labels_teach_the_places_of_sprites(tmp_path: Path) -> None:
     assert right.min() > 0.9, right
 
 
-def test_of_the_kind_vae_only() -> None:
+def test_networks_of_the_kind_vae_can_have_it() -> None:
     networks = Networks(
         NetworkConfig(kind="vae", classifier="moments", image_channels=1, residual_dim=4), [3, 5]
     )

@@ -129,9 +129,11 @@ def run(arguments: argparse.Namespace) -> int:
         leave_team()
         raise
     code = DONE if model is not None else INTERRUPTED
-    if team.leads and model is None:
+    if not team.leads:
+        pass  # the leader keeps the model and says so
+    elif model is None:
         print_error(f"stopped. Go on with --resume --run {folder}.")
-    elif team.leads and model is not None:
+    else:
         out = arguments.out or folder / "model"
         model.save(out)
         print(out)

@@ -66,8 +66,8 @@ class Networks(nn.Module):
                 lines = Lines(moments.features, value_counts)
                 self.classifier = AttributeClassifier(moments, moments.features, value_counts, lines)
             else:
-                encoder = ConvEncoder(config.image_channels, 256)
-                self.classifier = AttributeClassifier(encoder, 256, value_counts)
+                features = ConvEncoder(config.image_channels, 256)
+                self.classifier = AttributeClassifier(features, 256, value_counts)
             self.residual_encoder = ConvEncoder(config.image_channels, config.residual_dim)
             self.generator = ConvDecoder(code_dim, config.image_channels)
         else:
@@ -77,11 +77,12 @@ class Networks(nn.Module):
             else:
                 trunk = Trunk(config.image_channels, config.image_size, config.classifier_widths)
             self.classifier = AttributeClassifier(trunk, trunk.features, value_counts)
-            eye = Trunk(config.image_channels, config.image_size, config.encoder_widths, config.fold)
+            encoder = Trunk(config.image_channels, config.image_size, config.encoder_widths, config.fold)
             if config.base_side:
-                self.residual_encoder = ResidualEncoder(eye, config.image_channels, config.residual_dim)
+                self.residual_encoder = ResidualEncoder(encoder, config.image_channels, config.residual_dim)
             else:
-                self.residual_encoder = nn.Sequential(eye, nn.Linear(eye.features, config.residual_dim))
+                last = nn.Linear(encoder.features, config.residual_dim)
+                self.residual_encoder = nn.Sequential(encoder, last)
             self.generator = StyleGenerator(
                 code_dim,
                 config.style_dim,

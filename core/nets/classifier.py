@@ -22,11 +22,11 @@ class AttributeClassifier(nn.Module):
         super().__init__()
         self.features = features
         self.value_counts = tuple(value_counts)
-        self.head = head or nn.Linear(feature_dim, sum(value_counts))
-        if not isinstance(self.head, nn.Linear):
-            return
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        if head is None:
+            head = nn.Linear(feature_dim, sum(value_counts))
+            nn.init.normal_(head.weight, std=0.01)
+            nn.init.zeros_(head.bias)
+        self.head = head
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """As the class says."""

@@ -53,15 +53,19 @@ class Moments(nn.Module):
         return torch.cat([mass.sqrt(), x, y, *central], 1)
 
     @torch.no_grad()
-    def fit(self, batches: Iterable[torch.Tensor]) -> None:
-        """Standardise by images (N, C, S, S), which come in batches."""
+    def fit(self, batches: Iterable[torch.Tensor]) -> torch.Tensor:
+        """Standardise by images (N, C, S, S), which come in batches; their features."""
         found = torch.cat([self.measured(images) for images in batches])
         self.mean.copy_(found.mean(0))
         self.deviation.copy_(found.std(0, unbiased=False).clamp(min=1e-6))
+        return self._standardised(found)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """As the class says."""
-        return (self.measured(images) - self.mean) / self.deviation
+        return self._standardised(self.measured(images))
+
+    def _standardised(self, measured: torch.Tensor) -> torch.Tensor:
+        return (measured - self.mean) / self.deviation
 
 
 class Lines(nn.Module):

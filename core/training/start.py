@@ -37,8 +37,8 @@ def start_stage(name: str, config: TrainConfig, coded: Dataset, state: TrainStat
     if name == "warmup" and config.warmup.pretrained and teacher is None:
         pretrain(config.warmup.pretrained, state.networks, state.average)
     if name == "warmup" and isinstance(state.networks.classifier.features, Moments):
-        for nets in (state.networks, state.average):
-            moments_start(config, coded, nets.classifier)
+        moments_start(config, coded, state.networks.classifier)
+        state.average.classifier.load_state_dict(state.networks.classifier.state_dict())
     if name == "disentanglement" and start == "components":
         component_start(config, coded, state)
     if name == "disentanglement" and start == "encoder" and teacher is not None:
@@ -61,8 +61,7 @@ def moments_start(config: TrainConfig, dataset: Dataset, classifier: AttributeCl
     moments, lines = classifier.features, classifier.head
     assert isinstance(moments, Moments) and isinstance(lines, Lines)
     device = moments.mean.device
-    moments.fit(_pictures(config, dataset, device))
-    seen = torch.cat([moments(images) for images in _pictures(config, dataset, device)])
+    seen = moments.fit(_pictures(config, dataset, device))
     lines.begin(seen, torch.from_numpy(dataset.label_array()).to(device))
 
 
@@ -159,11 +158,7 @@ def _start_base(
 @torch.no_grad()
 def encoder_base_start(config: TrainConfig, dataset: Dataset, codes: torch.Tensor, state: TrainState) -> None:
     """The linear part of the residual encoder: a ridge regression from images to their `codes` (n, R)."""
-    found = []
-    for start in range(0, len(dataset), BATCH):
-        positions = np.arange(start, min(start + BATCH, len(dataset)))
-        found.append(thumbnails(dataset.batch(positions, config.network.image_size)[0]))
-    x = torch.cat(found)
+    x = torch.cat([thumbnails(images) for images in _pictures(config, dataset, torch.device("cpu"))])
     layers = [nets.residual_encoder.base for nets in (state.networks, state.average)]
     _solve(layers, x, codes.cpu(), torch.zeros(x.shape[1], dtype=torch.float64), state)
 
