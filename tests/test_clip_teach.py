@@ -16,6 +16,7 @@ from core.clip import ClipModel, find_choice
 from core.clip.captions import caption, choose_facts, told_row
 from core.clip.facts import FACTS, INDEX, celeba_facts, fits, utkface_facts
 from core.clip.lessons import VOCABULARY, Speech
+from core.clip.measure import measure_facial_hair
 from core.clip.teach import WEIGHTS_NAME, LabelledSigLipLoss, Pupil, Teaching, balance, eyes_of, teach
 from core.clip.wordings import WORDINGS, held_out_wordings
 from core.errors import StudioError
@@ -59,6 +60,28 @@ def test_what_the_sources_say() -> None:
     shaven = celeba_facts(flags | {"No_Beard": "1", "5_o_Clock_Shadow": "-1", "Blond_Hair": "1"})
     assert shaven["clean_shaven"] and shaven["beard"] is False
     assert shaven["blond_hair"] and shaven["black_hair"] is False
+    # a goatee takes nothing away: there is a moustache with it, and it is a beard
+    round_beard = celeba_facts(flags | {"Goatee": "1", "Mustache": "1"})
+    assert round_beard["goatee"] and round_beard["moustache"] and round_beard["beard"]
+    assert "beard" not in celeba_facts(flags | {"Mustache": "1", "5_o_Clock_Shadow": "-1"})
+
+
+def test_facial_hair_is_measured_as_flagged_each_value_by_itself() -> None:
+    model = ClipModel.load(find_choice("faces"), "cpu")
+    texts = model.embed_texts(list(WORDINGS["facial_hair"]["moustache"])).mean(0)
+    facts = np.zeros((12, len(FACTS)), np.int8)
+    facts[:10, INDEX["stubble"]] = -1  # the last two are of a source that flags nothing
+    facts[:, INDEX["moustache"]] = -1
+    facts[:6, INDEX["moustache"]] = 1
+    facts[:3, INDEX["goatee"]], facts[3:10, INDEX["goatee"]] = 1, -1
+    # by score: 0, 7, 1 and then the others; 10 and 11 would be first
+    scores = np.array([9, 1, 3, 2, 1, 1, 0, 8, 0, 0, 10, 10], np.float32)
+    scores[1] = 7
+    found = {p.value: p for p in measure_facial_hair(model, scores[:, None] * texts, facts)}
+    assert set(found) == {"moustache", "goatee"}  # of the others nobody has any
+    moustache, goatee = found["moustache"], found["goatee"]
+    assert (moustache.among, moustache.having, moustache.k, moustache.top) == (10, 6, 3, 2)
+    assert (goatee.among, goatee.having, goatee.k) == (10, 3, 2)
 
 
 def test_fits_is_what_the_facts_say() -> None:

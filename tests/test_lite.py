@@ -172,7 +172,6 @@ def test_the_precision_is_the_devices_unless_named() -> None:
     assert choose_precision("bfloat16", cpu) == torch.bfloat16
     assert choose_precision("float32", cpu) == torch.float32
     assert choose_precision("auto", cpu) == (torch.bfloat16 if has_bfloat16(cpu) else torch.float32)
-    assert choose_precision("auto", cpu, style=False) == torch.float32
     assert not has_bfloat16(torch.device("mps"))
 
 

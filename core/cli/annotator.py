@@ -17,7 +17,7 @@ SUMMARY = "train or measure the annotator that is shipped"
 EPILOG = """\
 examples:
   {prog} train --data prepared/ --shared ../shared/data --run runs/annotator
-  {prog} measure --data prepared/
+  {prog} measure --data prepared/ --shared ../shared/data
   {prog} measure --data prepared/ --model vit-b-32-openai --json"""
 
 
@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     measure = parts.add_parser("measure", help="the table of docs/annotator.md")
     measure.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    measure.add_argument(
+        "--shared", type=Path, metavar="FOLDER", help="the folder they came from: facial hair as it flags it"
+    )
     measure.add_argument("--model", default="faces", help="key, file or folder (default: the shipped one)")
     measure.add_argument("--limit", type=int, metavar="N", help="every n-th image, about N of them")
     measure.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -85,7 +88,9 @@ def _train(arguments: argparse.Namespace) -> int:
 def _measure(arguments: argparse.Namespace) -> int:
     from core.attributes import load_attribute_set
     from core.clip import ClipModel, find_choice
-    from core.clip.measure import embed_prepared, measure, own_wordings, table
+    from core.clip.facts import read_facts
+    from core.clip.measure import embed_prepared, measure, measure_facial_hair, own_wordings, table
+    from core.clip.wordings import WORDINGS
     from core.paths import resources
     from core.training.dataset import Dataset
 
@@ -97,10 +102,12 @@ def _measure(arguments: argparse.Namespace) -> int:
     model = ClipModel.load(find_choice(arguments.model))
     embeddings = embed_prepared(model, dataset)
     faces = own_wordings(load_attribute_set(resources() / "attributes" / "faces.toml"))
-    columns = {
-        "new wordings": measure(model, dataset, embeddings),
-        "prompts of the set": measure(model, dataset, embeddings, faces),
-    }
+    sets = {"new wordings": WORDINGS, "prompts of the set": faces}
+    columns = {name: measure(model, dataset, embeddings, texts) for name, texts in sets.items()}
+    if arguments.shared:
+        facts = read_facts(arguments.shared, [dataset.index.names[row] for row in dataset.rows])
+        for name, texts in sets.items():
+            columns[name] += measure_facial_hair(model, embeddings, facts, texts)
     if arguments.json:
         result: dict[str, Any] = {"model": model.key, "images": len(dataset)}
         for name, found in columns.items():

@@ -89,13 +89,12 @@ def celeba_facts(flags: dict[str, str]) -> dict[str, bool]:
         for name in ("bald", "receding_hairline", "bangs"):
             if not facts[name]:
                 del facts[name]
-    # facial hair is called by its most telling name: who has a goatee is not said to have a beard
-    shaven, goatee, moustache = has("No_Beard"), has("Goatee"), has("Mustache")
-    facts["moustache"] = moustache and not goatee
-    if shaven or goatee:
+    # the flags are not exclusive: who has a goatee mostly has a moustache too, and has a beard
+    shaven, goatee = has("No_Beard"), has("Goatee")
+    if shaven:
         facts["beard"] = False
-    elif not moustache and (has("Sideburns") or not has("5_o_Clock_Shadow")):
-        facts["beard"] = True  # mere stubble is open, and a beard with a moustache too
+    elif goatee or has("Sideburns") or not (has("Mustache") or has("5_o_Clock_Shadow")):
+        facts["beard"] = True  # a moustache or stubble alone leaves it open
     if shaven or (goatee and not has("Sideburns")):
         facts["full_beard"] = False
     elif has("Sideburns") and not goatee:

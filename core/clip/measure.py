@@ -8,9 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.attributes import AttributeSet
+from core.clip.facts import INDEX
 from core.clip.model import BATCH, ClipModel
 from core.clip.wordings import WORDINGS
 from core.training.dataset import Dataset
+
+# What the source's flags say of facial hair: the fact of a value, and whether it is the fact or its contrary.
+FACIAL_HAIR = {
+    "none": ("facial_hair", False),
+    "moustache": ("moustache", True),
+    "goatee": ("goatee", True),
+    "beard": ("beard", True),
+}
 
 
 @dataclass(frozen=True)
@@ -73,14 +82,41 @@ def measure(
         known = labels[:, dataset.attributes.index(name)]
         among = known >= 0
         for value, scores in score_values(model, rows[among], values).items():
-            has = known[among] == attribute.index(value)
-            k = -(-int(has.sum()) // 2)
-            if k:
-                best = np.argsort(-scores, kind="stable")[:k]
-                found.append(
-                    Precision(name, value, int(among.sum()), int(has.sum()), k, int(has[best].sum()))
-                )
+            found += _of_value(name, value, scores, known[among] == attribute.index(value))
     return found
+
+
+def measure_facial_hair(
+    model: ClipModel,
+    embeddings: np.ndarray,
+    facts: np.ndarray,
+    wordings: Mapping[str, Mapping[str, Sequence[str]]] = WORDINGS,
+) -> list[Precision]:
+    """The same of facial hair as the source flags it, each value by itself.
+
+    An attribute has one value, and its labels call facial hair by the most telling name. The source's flags
+    are not exclusive: most goatees have a moustache with them, and who asks for moustaches is not wrong to
+    find those. `facts` (N, F) as `core.clip.facts.read_facts` has them; what they leave open is left out.
+    """
+    found = []
+    for value, scores in score_values(model, embeddings, wordings["facial_hair"]).items():
+        name, true = FACIAL_HAIR[value]
+        said = facts[:, INDEX[name]]
+        # those of UTKFace are from age and gender, and would only be told apart by these
+        among = (said != 0) & (facts[:, INDEX["stubble"]] != 0)
+        found += _of_value(
+            "facial_hair, as flagged", value, scores[among], said[among] == (1 if true else -1)
+        )
+    return found
+
+
+def _of_value(attribute: str, value: str, scores: np.ndarray, has: np.ndarray) -> list[Precision]:
+    """Of scores (N,) of images that have the value or not (N,) bool; empty where none has."""
+    k = -(-int(has.sum()) // 2)
+    if not k:
+        return []
+    best = np.argsort(-scores, kind="stable")[:k]
+    return [Precision(attribute, value, len(has), int(has.sum()), k, int(has[best].sum()))]
 
 
 def table(columns: Mapping[str, Sequence[Precision]]) -> str:

@@ -62,7 +62,8 @@ class Moments(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """As the class says."""
-        return self._standardised(self.measured(images))
+        with torch.autocast(images.device.type, enabled=False):  # a place is told by a last digit
+            return self._standardised(self.measured(images))
 
     def _standardised(self, measured: torch.Tensor) -> torch.Tensor:
         return (measured - self.mean) / self.deviation
@@ -122,7 +123,8 @@ class Lines(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """As the class says."""
-        found = self.straight(features) + self.bent(features)
-        sharp = self.sharpness.exp()
-        logits = [-sharp[k] * (found[:, k, None] - places).square() for k, places in enumerate(self.places)]
-        return torch.cat(logits, 1)
+        with torch.autocast(features.device.type, enabled=False):
+            found = self.straight(features) + self.bent(features)
+            sharp = self.sharpness.exp()
+            logits = [-sharp[k] * (found[:, k, None] - p).square() for k, p in enumerate(self.places)]
+            return torch.cat(logits, 1)

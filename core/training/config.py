@@ -110,7 +110,9 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     the other attributes of these images, which are to stay; it sees them with noise of up to `grain`.
     `nearness` is the weight of how much a swap changes in all (mean absolute and squared difference);
     `leakage` that of what a linear regression reads of the attributes in the residual codes, fitted anew
-    every `leakage_every`. Where there is a guide, it is the classifier of both.
+    every `leakage_every`; it counts from the share `leakage_after` of the stage on and grows to its weight
+    over the share `leakage_rise`: an encoder that has nothing to say yet would fall silent under it. Where
+    there is a guide, it is the classifier of both.
     """
 
     steps: int = 10_000
@@ -130,6 +132,8 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nearness: float = 0.0
     leakage: float = 0.0
     leakage_every: int = 100
+    leakage_after: float = 0.0
+    leakage_rise: float = 0.0
 
 
 class FineTune(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -142,7 +142,7 @@ class Trainer:
         self.labelled_rows = np.flatnonzero((self.labels[self.coded] >= 0).any(1))
         counts = [len(a.values) for a in dataset.attributes]
         self.state = TrainState.fresh(config, counts, len(self.coded), device, self.team)
-        self.state.precision = choose_precision(config.precision, device, config.network.kind == "style")
+        self.state.precision = choose_precision(config.precision, device)
         used = [getattr(config, name).batch for name in STAGES if getattr(config, name).steps]
         if self.team.size > 1 and min(used, default=2) < 2 * self.team.size:
             raise StudioError(
@@ -312,8 +312,9 @@ class Trainer:
         return self.team.any(self.team.leads and self.run.asked_to_stop(), self.device)
 
     def _fit_leakage(self) -> None:
-        state, every = self.state, self.config.synthesis.leakage_every
-        if state.leakage is not None and state.step % every == 0:
+        state, y = self.state, self.config.synthesis
+        begun = state.step >= y.leakage_after * y.steps
+        if state.leakage is not None and begun and state.step % y.leakage_every == 0:
             seed = [self.config.seed, 500, state.step]
             fit_to(state.leakage, self.dataset, state.networks, self.size, seed)
 

@@ -265,9 +265,10 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     if bool(whole.coded > 0):
         parts["matching"] = _matching(residual[coded], part.own_codes()[coded], whole.coded)
         total = total + y.latent_matching * parts["matching"]
-    if state.leakage is not None:
+    if state.leakage is not None and share >= y.leakage_after:
         parts["leakage"] = losses.mean(state.leakage(residual), whole.images)
-        total = total + y.leakage * parts["leakage"]
+        risen = min(1.0, (share - y.leakage_after) / y.leakage_rise) if y.leakage_rise else 1.0
+        total = total + y.leakage * risen * parts["leakage"]
     critic = state.discriminator
     adversarial = y.adversarial if critic is not None and share >= y.adversarial_after else 0.0
     half = batch.take(batch.half)  # swaps on half of the images: a second pass is dear
