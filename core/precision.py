@@ -7,6 +7,7 @@ synthetic images; on one without four times as slow.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -34,6 +35,11 @@ def has_bfloat16(device: torch.device) -> bool:
 def shorter(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """A context in which networks multiply numbers of `dtype`."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def unshortened(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which they are float32 again; tensors without numbers (meta) are not shortened at all."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def backward(loss: torch.Tensor) -> None:

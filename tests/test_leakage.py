@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from core.training import stages
+from core.training.batch import make_batch
 from core.training.dataset import Dataset
 from core.training.leakage import LinearLeakage
 from core.training.loop import train
 from core.training.run import Run
+from core.training.state import TrainState
 from tests.synthetic import tiny_config, write_dataset
 
 
@@ -75,3 +79,30 @@ def test_a_training_against_leakage_resumes_to_the_same_weights(tmp_path: Path) 
         assert torch.equal(resumed.networks.state_dict()[name], tensor), name
     events = (run.folder / "events.jsonl").read_text()
     assert '"leakage"' in events
+
+
+def test_the_loss_counts_late_and_grows_where_it_is_told_to(tmp_path: Path) -> None:
+    config = tiny_config(
+        "synthesis.leakage=0.5", "synthesis.leakage_after=0.4", "synthesis.leakage_rise=0.4",
+        "synthesis.adversarial=0.0",
+    )  # fmt: skip
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 16))
+    images, mask = dataset.batch(np.arange(12), 32)
+    labels = torch.from_numpy(dataset.label_array()[:12])
+    batch = make_batch(images, images, mask, labels, torch.arange(12), 16, torch.Generator().manual_seed(0))
+
+    def gradient(share: float) -> torch.Tensor:
+        state = TrainState.fresh(config, [len(a.values) for a in dataset.attributes], 16, torch.device("cpu"))
+        state.features = stages.perceptual_features(state.networks.classifier)
+        assert state.leakage is not None
+        torch.nn.init.normal_(state.leakage.directions, generator=torch.Generator().manual_seed(1))
+        state.optimizers = stages.make_optimizers(config, state, "synthesis")
+        parts = stages.step(config, state, batch, "synthesis", share)
+        assert ("leakage" in parts) == (share >= 0.4)
+        found = [p.grad for p in state.networks.residual_encoder.parameters() if p.grad is not None]
+        return torch.cat([g.flatten() for g in found])
+
+    before, half, whole, after = (gradient(share) for share in (0.2, 0.6, 0.8, 0.95))
+    assert (whole - before).norm() > 1e-3 * before.norm()
+    torch.testing.assert_close(2 * (half - before), whole - before, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(after, whole)

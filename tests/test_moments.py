@@ -10,6 +10,7 @@ import torch
 
 from core.benchmarks.dsprites import DSpritesRenderer, draw
 from core.cli.train import preset_path
+from core.errors import StudioError
 from core.nets.build import NetworkConfig, Networks
 from core.nets.moments import BEYOND, Lines, Moments
 from core.training.benchmark_data import prepare_benchmark
@@ -31,6 +32,22 @@ def test_mass_and_centre_are_those_of_the_square() -> None:
     mass, x, y = Moments(1).measured(square(8, 40))[0, :3].tolist()
     assert mass == pytest.approx(10.0)  # its side
     assert (x * 64 + 32, y * 64 + 32) == pytest.approx((13.0, 45.0))
+
+
+def test_shorter_numbers_don_t_shorten_moments() -> None:
+    torch.manual_seed(0)
+    moments, images = Moments(1), torch.cat([square(8, 40), square(9, 40)])
+    lines = Lines(moments.features, [4, 3])
+    wanted = lines(moments(images))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(lines(moments(images)), wanted)
+
+
+def test_only_networks_of_one_thing_on_black_have_moments() -> None:
+    with pytest.raises(StudioError, match="no classifier “moments”"):
+        Networks(NetworkConfig(kind="style", classifier="moments"), [2])
+    with pytest.raises(StudioError, match="no classifier “lite0”"):
+        Networks(NetworkConfig(kind="vae", classifier="lite0"), [2])
 
 
 def test_moments_about_the_centre_don_t_depend_on_the_place() -> None:

@@ -9,6 +9,7 @@ import msgspec
 import torch
 from torch import nn
 
+from core.errors import StudioError
 from core.nets.classifier import AttributeClassifier, ValueEmbeddings
 from core.nets.discriminator import Discriminator
 from core.nets.encoder import ResidualEncoder
@@ -17,6 +18,8 @@ from core.nets.layers import Trunk
 from core.nets.lite import Lite0
 from core.nets.moments import Lines, Moments
 from core.nets.vae import ConvDecoder, ConvEncoder
+
+CLASSIFIERS = {"style": ("trunk", "lite0"), "vae": ("trunk", "moments")}
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +58,13 @@ class Networks(nn.Module):
     """What a model is made of; the discriminator is only for training."""
 
     def __init__(self, config: NetworkConfig, value_counts: Sequence[int]) -> None:
+        """StudioError for a classifier that networks of this kind do not have."""
         super().__init__()
+        if config.classifier not in CLASSIFIERS[config.kind]:
+            raise StudioError(
+                f"Networks of the kind “{config.kind}” have no classifier “{config.classifier}”.",
+                f"Set network.classifier to {' or '.join(CLASSIFIERS[config.kind])}.",
+            )
         code_dim = config.code_dim(len(value_counts))
         self.embeddings = ValueEmbeddings(value_counts, config.embedding_dim)
         self.generator: StyleGenerator | ConvDecoder

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import nn
 
+from core.precision import unshortened
+
 HIGHEST = 4  # order of the central moments
 RIDGE = 1e-4  # of standardised features, of which some are nearly the same
 BEYOND = 10.0  # deviations inside a value
@@ -62,7 +64,7 @@ class Moments(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """As the class says."""
-        with torch.autocast(images.device.type, enabled=False):  # a place is told by a last digit
+        with unshortened(images.device):  # a place is told by a last digit
             return self._standardised(self.measured(images))
 
     def _standardised(self, measured: torch.Tensor) -> torch.Tensor:
@@ -123,7 +125,7 @@ class Lines(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """As the class says."""
-        with torch.autocast(features.device.type, enabled=False):
+        with unshortened(features.device):
             found = self.straight(features) + self.bent(features)
             sharp = self.sharpness.exp()
             logits = [-sharp[k] * (found[:, k, None] - p).square() for k, p in enumerate(self.places)]

@@ -61,15 +61,17 @@ def moments_start(config: TrainConfig, dataset: Dataset, classifier: AttributeCl
     moments, lines = classifier.features, classifier.head
     assert isinstance(moments, Moments) and isinstance(lines, Lines)
     device = moments.mean.device
-    seen = moments.fit(_pictures(config, dataset, device))
+    seen = moments.fit(images.to(device) for _, images, _ in _batches(config, dataset))
     lines.begin(seen, torch.from_numpy(dataset.label_array()).to(device))
 
 
-def _pictures(config: TrainConfig, dataset: Dataset, device: torch.device) -> Iterator[torch.Tensor]:
-    """All images of `dataset` in batches."""
+def _batches(
+    config: TrainConfig, dataset: Dataset
+) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
+    """Positions, images and masks of all of `dataset`, on the CPU."""
     for start in range(0, len(dataset), BATCH):
         positions = np.arange(start, min(start + BATCH, len(dataset)))
-        yield dataset.batch(positions, config.network.image_size)[0].to(device)
+        yield positions, *dataset.batch(positions, config.network.image_size)
 
 
 @torch.no_grad()
@@ -81,9 +83,8 @@ def measure_enough(config: TrainConfig, dataset: Dataset, state: TrainState) -> 
     guide = state.guide
     assert guide is not None
     sure: list[list[torch.Tensor]] = [[] for _ in guide.enough]
-    for start in range(0, len(dataset), BATCH):
-        positions = np.arange(start, min(start + BATCH, len(dataset)))
-        images = dataset.batch(positions, config.network.image_size)[0].to(guide.enough.device)
+    for positions, pictures, _ in _batches(config, dataset):
+        images = pictures.to(guide.enough.device)
         labels = torch.from_numpy(dataset.label_array()[positions]).to(images.device)
         if state.teacher is not None:
             labels = filled(labels, [v.softmax(1) for v in state.networks.classifier(images)])
@@ -102,13 +103,10 @@ def measure_enough(config: TrainConfig, dataset: Dataset, state: TrainState) -> 
 @torch.no_grad()
 def component_start(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
     """Fill the residual codes of `dataset`'s images, in order; in a team each process its own."""
-    size = config.network.image_size
     device = state.residuals.weight.device
     thumbnails, assignments, wanted_base = [], [], []
     base_side = config.network.base_side
-    for start in range(0, len(dataset), BATCH):
-        positions = np.arange(start, min(start + BATCH, len(dataset)))
-        images, mask = dataset.batch(positions, size)
+    for positions, images, mask in _batches(config, dataset):
         thumbnails.append((F.adaptive_avg_pool2d(images * mask, THUMBNAIL)).flatten(1))
         if base_side:
             wanted_base.append(F.adaptive_avg_pool2d(images, base_side).flatten(1))
@@ -158,7 +156,7 @@ def _start_base(
 @torch.no_grad()
 def encoder_base_start(config: TrainConfig, dataset: Dataset, codes: torch.Tensor, state: TrainState) -> None:
     """The linear part of the residual encoder: a ridge regression from images to their `codes` (n, R)."""
-    x = torch.cat([thumbnails(images) for images in _pictures(config, dataset, torch.device("cpu"))])
+    x = torch.cat([thumbnails(images) for _, images, _ in _batches(config, dataset)])
     layers = [nets.residual_encoder.base for nets in (state.networks, state.average)]
     _solve(layers, x, codes.cpu(), torch.zeros(x.shape[1], dtype=torch.float64), state)
 
