@@ -44,5 +44,5 @@ def unshortened(device: torch.device) -> AbstractContextManager[object]:
 
 def backward(loss: torch.Tensor) -> None:
     """Gradients of a loss, whose own sums are not to be shortened."""
-    with torch.autocast(loss.device.type, enabled=False):
+    with unshortened(loss.device):
         loss.backward()

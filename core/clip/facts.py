@@ -89,7 +89,7 @@ def celeba_facts(flags: dict[str, str]) -> dict[str, bool]:
         for name in ("bald", "receding_hairline", "bangs"):
             if not facts[name]:
                 del facts[name]
-    # the flags are not exclusive: who has a goatee mostly has a moustache too, and has a beard
+    # the flags are not exclusive: most moustaches are with a goatee, and a goatee is a beard
     shaven, goatee = has("No_Beard"), has("Goatee")
     if shaven:
         facts["beard"] = False

@@ -13,12 +13,12 @@ from core.clip.model import BATCH, ClipModel
 from core.clip.wordings import WORDINGS
 from core.training.dataset import Dataset
 
-# What the source's flags say of facial hair: the fact of a value, and whether it is the fact or its contrary.
+# What the source's flags say of facial hair: the fact of a value, and how it is said, 1 true or -1 false.
 FACIAL_HAIR = {
-    "none": ("facial_hair", False),
-    "moustache": ("moustache", True),
-    "goatee": ("goatee", True),
-    "beard": ("beard", True),
+    "none": ("facial_hair", -1),
+    "moustache": ("moustache", 1),
+    "goatee": ("goatee", 1),
+    "beard": ("beard", 1),
 }
 
 
@@ -95,18 +95,16 @@ def measure_facial_hair(
     """The same of facial hair as the source flags it, each value by itself.
 
     An attribute has one value, and its labels call facial hair by the most telling name. The source's flags
-    are not exclusive: most goatees have a moustache with them, and who asks for moustaches is not wrong to
-    find those. `facts` (N, F) as `core.clip.facts.read_facts` has them; what they leave open is left out.
+    are not exclusive: most moustaches are with a goatee, and who asks for moustaches is not wrong to find
+    those. `facts` (N, F) as `core.clip.facts.read_facts` has them; what they leave open is left out.
     """
     found = []
     for value, scores in score_values(model, embeddings, wordings["facial_hair"]).items():
-        name, true = FACIAL_HAIR[value]
+        name, sign = FACIAL_HAIR[value]
         said = facts[:, INDEX[name]]
         # those of UTKFace are from age and gender, and would only be told apart by these
         among = (said != 0) & (facts[:, INDEX["stubble"]] != 0)
-        found += _of_value(
-            "facial_hair, as flagged", value, scores[among], said[among] == (1 if true else -1)
-        )
+        found += _of_value("facial_hair, as flagged", value, scores[among], said[among] == sign)
     return found
 
 

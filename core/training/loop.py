@@ -262,10 +262,11 @@ class Trainer:
         self.run.event("stage", stage=name, step=state.step, steps=total)
         started, seen = time.monotonic(), 0
         while state.step < total:
-            self._set_rates(name, state.step / total)
+            share = state.step / total
+            self._set_rates(name, share)
             if name == "synthesis":
-                self._fit_leakage()
-            parts = self._step(name, self._batch(name, state.step), state.step / total)
+                self._fit_leakage(share)
+            parts = self._step(name, self._batch(name, state.step), share)
             if parts is None:
                 if self._asked_to_stop():
                     return self._stop(name)
@@ -311,10 +312,10 @@ class Trainer:
     def _asked_to_stop(self) -> bool:
         return self.team.any(self.team.leads and self.run.asked_to_stop(), self.device)
 
-    def _fit_leakage(self) -> None:
+    def _fit_leakage(self, share: float) -> None:
         state, y = self.state, self.config.synthesis
-        begun = state.step >= y.leakage_after * y.steps
-        if state.leakage is not None and begun and state.step % y.leakage_every == 0:
+        due = share >= y.leakage_after and state.step % y.leakage_every == 0
+        if state.leakage is not None and due:
             seed = [self.config.seed, 500, state.step]
             fit_to(state.leakage, self.dataset, state.networks, self.size, seed)
 
