@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 import torch
 
 from core.nets.guide import Guide
 from core.training import losses, stages
+from core.training.asking import RATE, Asking
 from core.training.batch import make_batch
 from core.training.dataset import Dataset
 from core.training.guide import worst_change
-from core.training.loop import train
+from core.training.loop import Trainer, train
+from core.training.parallel import Team
 from core.training.run import Run
-from core.training.start import start_stage
 from core.training.state import NUMBERED, STAGES, TrainState, stage_place
 from tests.synthetic import tiny_config, write_dataset
 
@@ -155,19 +157,44 @@ def test_checkpoints_of_before_the_guide_are_understood() -> None:
     assert stage_place("guide") == 3
 
 
-def test_what_is_as_clear_as_in_photos_costs_nothing() -> None:
+def test_a_run_of_before_values_were_asked_for_goes_on(tmp_path: Path) -> None:
+    config = tiny_config(
+        "warmup.steps=1", "disentanglement.steps=1", "amortisation.steps=1", "synthesis.steps=4",
+        "guide.steps=1", "guide.batch=16", "checkpoint_every=2",
+    )  # fmt: skip
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 60)).part("train")
+    run = Run.start(tmp_path / "run", config)
+    trainer = Trainer(config, dataset, run, CPU)
+    trainer.resume()
+    while STAGES[trainer.state.stage] != "synthesis":
+        assert trainer.run_stage(None)
+    stored = run.load_checkpoint()
+    assert stored is not None and stored[1]["stage"] == "synthesis"
+    # as they were stored
+    tensors = {name: t for name, t in stored[0].items() if not name.startswith("asking.")}
+    assert len(tensors) < len(stored[0])
+    run.save_checkpoint(tensors | {"guide.enough": torch.ones(len(stored[0]["asking.weights"]))}, stored[1])
+    file = run.folder / "config.json"
+    tree = json.loads(file.read_text("utf-8"))
+    del tree["synthesis"]["success"]
+    tree["guide"] |= {"clear": 0.5, "most": 0.65, "few": 100}
+    file.write_text(json.dumps(tree), "utf-8")
+    again, settings = Run.resume(run.folder)
+    assert settings == config
+    assert train(settings, dataset, again, "cpu") is not None
+
+
+def test_what_stays_as_clear_as_in_the_photo_costs_nothing_and_swaps_are_weighted() -> None:
     logits = [torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 0.0]], requires_grad=True), torch.zeros(3, 3)]
     attribute, value = torch.zeros(3, dtype=torch.int64), torch.tensor([0, 0, 1])
     before = torch.tensor([[1, 2], [1, -1], [0, 0]])
-    enough = [torch.tensor([0.6, 0.4]), torch.full((3,), 0.9)]
     photos = [torch.full((3, 2), 0.5), torch.tensor([[0.2, 0.2, 0.6], [0.0, 1.0, 0.0], [0.1, 0.8, 0.1]])]
-    changed, kept = losses.swap(logits, attribute, value, before, torch.tensor(3.0), enough, photos)
-    # the first is at 0.5 of 0.6, the second at 0.88 of 0.6, the third at 0.5 of 0.4
-    short = losses.bounded(torch.tensor(0.5)) - losses.bounded(torch.tensor(0.6))
-    assert float(changed.detach()) == pytest.approx(float(short) / 3, rel=1e-5)
+    weights = torch.tensor([2.0, 0.0, 0.5])
+    changed, kept = losses.swap(logits, attribute, value, before, torch.tensor(3.0), photos, weights)
+    assert float(changed.detach()) == pytest.approx(2.5 * float(losses.bounded(torch.tensor(0.5))) / 3)
     changed.backward()
     assert logits[0].grad is not None
-    assert [bool(row.abs().sum() > 0) for row in logits[0].grad] == [True, False, False]
+    assert [bool(row.abs().sum() > 0) for row in logits[0].grad] == [True, False, True]
     # of what is to stay, the first fell from 0.6 to a third, the second is unknown, the third was less clear
     fell = losses.bounded(torch.tensor(1 / 3)) - losses.bounded(torch.tensor(0.6))
     assert float(kept.detach()) == pytest.approx(float(fell) / 3, rel=1e-5)
@@ -192,33 +219,63 @@ def test_a_change_of_colour_or_a_line_costs_more_than_one_of_light() -> None:
     assert float(losses.nearness(line, mask)) == pytest.approx(0.0, abs=1e-7)
 
 
-def test_enough_is_what_it_sees_in_photos_of_the_value(tmp_path: Path) -> None:
-    dataset = Dataset.open(write_dataset(tmp_path / "data", 40))
-    config = tiny_config("guide.steps=1", "guide.clear=0.75", "guide.most=0.65", "guide.few=0")
-    counts = [len(a.values) for a in dataset.attributes]
-    state = TrainState.fresh(config, counts, 40, CPU)
-    assert state.guide is not None
-    torch.nn.init.normal_(state.guide.head.weight, std=0.3)
-    labels = dataset.label_array()
-    smile = next(k for k, a in enumerate(dataset.attributes) if a.name == "smile")
-    dataset.labels[:, 0] = np.where(dataset.labels[:, 0] == 1, -1, dataset.labels[:, 0])
-    start_stage("synthesis", config, dataset, state)
-    images, _ = dataset.batch(np.arange(40), 32)
-    with torch.no_grad():
-        seen = state.guide(images)[smile].softmax(1).numpy()
-    enough = state.guide.enough.split(counts)
-    for value in range(2):
-        assert float(enough[smile][value]) == pytest.approx(
-            min(np.quantile(seen[labels[:, smile] == value, value], 0.75), 0.65), abs=1e-5
+def test_more_is_asked_of_what_is_not_seen_and_little_of_what_few_photos_show() -> None:
+    asking = Asking([2, 3], success=0.75)
+    labels = torch.cat([torch.tensor([[0, 1]]).repeat(2000, 1), torch.tensor([[1, 2]]).repeat(250, 1)])
+    asking.limit(torch.cat([labels, torch.tensor([[-1, -1]]).repeat(50, 1)]))
+    # as many as it takes, a quarter of that, and none
+    assert asking.limits.tolist() == [6.0, 3.0, 0.0, 6.0, 3.0]
+    assert asking.weights.tolist() == pytest.approx([1.0, 1.0, 0.1, 1.0, 1.0])
+    attribute, value = torch.tensor([1, 1, 0, 1]), torch.tensor([1, 1, 1, 2])
+    before = torch.tensor([[0, 0], [-1, -1], [1, 0], [0, 2]])
+    after = [
+        torch.tensor([[0.5, 0.5]] * 4),
+        torch.tensor([[0.1, 0.8, 0.1], [0.7, 0.3, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]),
+    ]
+    asking.begin()
+    weights = asking.weigh(attribute, value, before, after)
+    assert weights.tolist() == pytest.approx([0.2, 0.7, 0.5, 1.0])
+    asking.follow(Team())
+    # one of two swaps was seen where three of four should be; the last two images had the value before
+    assert asking.weights[3] == pytest.approx(np.exp(RATE * 0.5))
+    assert asking.weights[[0, 1, 4]].tolist() == [1.0, 1.0, 1.0]
+    # a step that is broken off notes nothing; many that fail ask for as much as there may be
+    asking.begin()
+    asking.weigh(attribute, value, before, after)
+    asking.begin()
+    asking.follow(Team())
+    assert asking.weights[3] == pytest.approx(np.exp(RATE * 0.5))
+    for _ in range(200):
+        asking.begin()
+        asking.weigh(
+            torch.tensor([0]), torch.tensor([1]), torch.tensor([[0, 0]]), [v[1:2] * 0 for v in after]
         )
-    assert float(enough[0][1]) == 1.0
-    # of a value with half as many photos as are few, a quarter is asked
-    sure = int(enough[smile].argmax())
-    few = 2 * int((labels[:, smile] == sure).sum())
-    start_stage(
-        "synthesis",
-        msgspec.structs.replace(config, guide=msgspec.structs.replace(config.guide, few=few)),
-        dataset,
-        state,
-    )
-    assert float(state.guide.enough.split(counts)[smile][sure]) == pytest.approx(0.25)
+        asking.follow(Team())
+    assert float(asking.weights[1]) == 3.0
+
+
+def test_what_a_stage_asks_for_follows_what_is_seen(tmp_path: Path) -> None:
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 24))
+    config = tiny_config("guide.steps=1", "synthesis.swapping=1.0")
+    counts = [len(a.values) for a in dataset.attributes]
+    state = TrainState.fresh(config, counts, 24, CPU)
+    state.features = stages.perceptual_features(state.networks.classifier)
+    state.optimizers = stages.make_optimizers(config, state, "synthesis")
+    smile = next(k for k, a in enumerate(dataset.attributes) if a.name == "smile")
+    first = sum(counts[:smile])
+    # a classifier that sees the first value of all attributes everywhere
+    bias = torch.cat([torch.tensor([9.0, *[0.0] * (count - 1)]) for count in counts])
+    with torch.no_grad():
+        torch.nn.init.zeros_(state.networks.classifier.head.weight)
+        state.networks.classifier.head.bias.copy_(bias)
+    images, mask, labels = images_of(dataset, 12)
+    labels = torch.full_like(labels, -1)
+    labels[:, smile] = torch.tensor([0, 1] * 6)
+    batch = make_batch(images, images, mask, labels, torch.arange(12), 16, torch.Generator().manual_seed(0))
+    swaps = {"swap_attribute": torch.full((12,), smile), "swap_draw": torch.tensor([0.1, 0.1, 0.9] * 4)}
+    stages.step(config, state, replace(batch, **swaps), "synthesis", 0.5)
+    assert state.asking is not None
+    # to the first value, which it sees, go two that smile; to the other, which it doesn't, one that doesn't
+    assert state.asking.weights[first] == pytest.approx(np.exp(-RATE * 0.1 * 2))
+    assert state.asking.weights[first + 1] == pytest.approx(np.exp(RATE * 0.9))
+    assert int((state.asking.weights != 1).sum()) == 2

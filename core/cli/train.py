@@ -129,14 +129,12 @@ def run(arguments: argparse.Namespace) -> int:
         leave_team()
         raise
     code = DONE if model is not None else INTERRUPTED
-    if not team.leads:
-        pass  # the leader keeps the model and says so
-    elif model is None:
-        print_error(f"stopped. Go on with --resume --run {folder}.")
-    else:
+    if model is not None and team.leads:
         out = arguments.out or folder / "model"
         model.save(out)
         print(out)
+    elif team.leads:
+        print_error(f"stopped. Go on with --resume --run {folder}.")
     if team.size > 1:
         leave_at_once(code)
     return code

@@ -19,11 +19,8 @@ class Guide(AttributeClassifier):
     """(N, C, S, S) in -1..1 to K logits (N, V_k); it looks at the means of larger images.
 
     It has a small network of its own, or one like the features of `like`, a model's classifier, and then sees
-    these means enlarged to the size that those were made for. `enough` (V,) is how sure it is of each value,
-    side by side, in photos that show it: a probability.
+    these means enlarged to the size that those were made for.
     """
-
-    enough: torch.Tensor
 
     def __init__(
         self,
@@ -42,7 +39,6 @@ class Guide(AttributeClassifier):
             super().__init__(copy.deepcopy(like.features), 0, value_counts, copy.deepcopy(like.head))
             self.enlarged = image_size
         self.image_size = size
-        self.register_buffer("enough", torch.ones(sum(value_counts)))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:

@@ -86,10 +86,7 @@ class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Not in the paper. It is trained on the worst that a change of at most `reach` (Euclidean, of -1..1, see
     `core.training.guide`) makes of each image, so that only changes that are seen please it. It begins
-    `fresh`, a small network, or as the model's `classifier`, which costs more. Swaps are to be as clear to it
-    as those photos of the value than which a share of `clear` is less clear, and to a probability of `most`
-    or, where there are fewer photos than `few`, the square of their share: of what it saw rarely it knows
-    little.
+    `fresh`, a small network, or as the model's `classifier`, which costs more.
     """
 
     steps: int = 0
@@ -97,9 +94,6 @@ class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lr: float = 1e-3
     reach: float = 2.0
     begin: Literal["fresh", "classifier"] = "fresh"
-    clear: float = 0.5
-    most: float = 1.0
-    few: int = 0
 
 
 class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,7 +106,8 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `leakage` that of what a linear regression reads of the attributes in the residual codes, fitted anew
     every `leakage_every`; it counts from the share `leakage_after` of the stage on and grows to its weight
     over the share `leakage_rise`: an encoder that has nothing to say yet would fall silent under it. Where
-    there is a guide, it is the classifier of both.
+    there is a guide, it is the classifier of both, and each value is asked for until the share `success` of
+    swaps to it is seen by the model's own classifier (`core.training.asking`).
     """
 
     steps: int = 10_000
@@ -128,6 +123,7 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     penalty_every: int = 8
     swapping: float = 0.0
     keeping: float = 0.0
+    success: float = 0.9
     grain: float = 0.0
     nearness: float = 0.0
     leakage: float = 0.0
@@ -214,6 +210,19 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
         return msgspec.convert(tree, TrainConfig)
     except msgspec.ValidationError as error:
         raise StudioError(f"The settings of {path.name} are not valid: {error}.", "Correct them.") from error
+
+
+# Settings that runs of before have, and that nothing reads any more
+OLDER = {"guide": ("clear", "most", "few")}
+
+
+def stored_config(raw: bytes) -> TrainConfig:
+    """The settings that a run keeps as JSON; msgspec.MsgspecError if they are none."""
+    tree = msgspec.json.decode(raw, type=dict[str, Any])
+    for part, names in OLDER.items():
+        if isinstance(tree.get(part), dict):
+            tree[part] = {name: value for name, value in tree[part].items() if name not in names}
+    return msgspec.convert(tree, TrainConfig)
 
 
 def _override(tree: dict[str, Any], text: str) -> None:

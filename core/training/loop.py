@@ -143,6 +143,8 @@ class Trainer:
         counts = [len(a.values) for a in dataset.attributes]
         self.state = TrainState.fresh(config, counts, len(self.coded), device, self.team)
         self.state.precision = choose_precision(config.precision, device)
+        if self.state.asking is not None:
+            self.state.asking.limit(torch.from_numpy(self.labels).to(device))
         used = [getattr(config, name).batch for name in STAGES if getattr(config, name).steps]
         if self.team.size > 1 and min(used, default=2) < 2 * self.team.size:
             raise StudioError(

@@ -91,8 +91,8 @@ def swap(
     value: torch.Tensor,
     before: torch.Tensor,
     count: torch.Tensor,
-    enough: Sequence[torch.Tensor] | None = None,
     photos: Sequence[torch.Tensor] | None = None,
+    weights: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """How little swapped images show what they are to: what was swapped, and the mean over what is to stay.
 
@@ -100,18 +100,14 @@ def swap(
     nothing is known, `count` the number of images to divide by. Bounded (`bounded_entropy`): a beard on a
     woman who is to stay one has no good picture, and must not outweigh the swaps that have.
 
-    What is shown as clearly as photos show it costs nothing, so that nothing is drawn more strongly than it
-    is: `enough` are K tensors (V_k,) of the probability from which on a swapped value is clear, `photos` are
-    K tensors (N, V_k) of what is seen of each image before its swap.
+    What stays as clear as it was costs nothing: `photos` are K tensors (N, V_k) of what is seen of each
+    image before its swap. `weights` (N,) are of the swaps (`core.training.asking`).
     """
     changed, kept, known = [], [], []
     for k, values in enumerate(logits):
         here = attribute == k
-        wanted = value[here]
-        far = bounded_entropy(values[here], wanted)
-        if enough is not None:
-            far = (far - bounded(enough[k][wanted])).clamp(min=0.0)
-        changed.append(far.sum())
+        far = bounded_entropy(values[here], value[here])
+        changed.append((far if weights is None else far * weights[here]).sum())
         stay = torch.where(here, -1, before[:, k])
         known.append(stay >= 0)
         lost = bounded_entropy(values, stay.clamp(min=0))

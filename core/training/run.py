@@ -23,7 +23,7 @@ from safetensors.torch import save
 from core.errors import StudioError
 from core.events import FILE, append_event
 from core.files import atomic_write
-from core.training.config import TrainConfig
+from core.training.config import TrainConfig, stored_config
 
 
 class Run:
@@ -50,7 +50,7 @@ class Run:
     def resume(cls, folder: Path) -> tuple[Run, TrainConfig]:
         """An existing run and its settings."""
         try:
-            config = msgspec.json.decode((folder / "config.json").read_bytes(), type=TrainConfig)
+            config = stored_config((folder / "config.json").read_bytes())
         except (OSError, msgspec.MsgspecError) as error:
             raise StudioError(
                 f"{folder} holds no run that can go on: {error}.", "Start a new one."

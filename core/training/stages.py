@@ -130,6 +130,8 @@ def step(
     }[stage]
     for optimizer in state.optimizers.values():
         optimizer.zero_grad(set_to_none=True)
+    if state.asking is not None:
+        state.asking.begin()
     sums: dict[str, torch.Tensor] = {}
     failed: torch.OutOfMemoryError | None = None
     try:
@@ -148,6 +150,8 @@ def step(
         else:
             state.team.sync_gradients(p for group in optimizer.param_groups for p in group["params"])
         optimizer.step()
+    if state.asking is not None and stage == "synthesis":
+        state.asking.follow(state.team)
     if state.team.size > 1:
         total = state.team.sum(torch.stack(list(sums.values())))
         sums = dict(zip(sums, total, strict=True))
@@ -279,19 +283,8 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         swapped, value = _random_swap(state, attributes[batch.half], half)
         fake = nets.generator(torch.cat([swapped.flatten(1), residual[batch.half]], 1))
     if y.swapping:
-        shown = _jittered(torch.where(half.mask > 0, fake, half.seen), half.jitter)
-        if y.grain:
-            shown = with_noise(shown, y.grain * half.jitter[:, 3], half.grain)
-        logits = (state.guide or nets.classifier)(shown)
         seen = [p[batch.half] for p in probabilities]
-        enough = photos = None
-        if state.guide is not None:
-            enough = state.guide.enough.split(list(state.guide.value_counts))
-            with torch.no_grad():
-                photos = [v.softmax(1) for v in state.guide(half.seen)]
-        changed, kept = losses.swap(
-            logits, half.swap_attribute, value, filled(half.labels, seen), whole.halves, enough, photos
-        )
+        changed, kept = _swap_losses(config, state, half, fake, made[batch.half], value, seen, whole)
         parts["swapping"] = changed
         total = total + y.swapping * changed
         if y.keeping:
@@ -319,6 +312,36 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     if adversarial and critic is not None:
         parts["discriminator"] = _discriminate(config, state, half, fake.detach(), whole)
     return parts
+
+
+def _swap_losses(
+    config: TrainConfig,
+    state: TrainState,
+    half: Batch,
+    fake: torch.Tensor,
+    made: torch.Tensor,
+    value: torch.Tensor,
+    probabilities: list[torch.Tensor],
+    whole: Whole,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`losses.swap` of images `fake`, swapped to `value` (N,), which are `made` (N, C, S, S) without a swap.
+
+    `probabilities` are what the classifier sees in the photos. Every other image is shown as *keep detail*
+    does it, the photo and what the swap changes: there, too, the change is to be seen.
+    """
+    pasted = (half.seen + fake - made.detach()).clamp(-1, 1)
+    drawn = torch.where((half.places % 4 < 2)[:, None, None, None], fake, pasted)
+    shown = _jittered(torch.where(half.mask > 0, drawn, half.seen), half.jitter)
+    if config.synthesis.grain:
+        shown = with_noise(shown, config.synthesis.grain * half.jitter[:, 3], half.grain)
+    before, photos, weights = filled(half.labels, probabilities), None, None
+    logits = (state.guide or state.networks.classifier)(shown)
+    if state.guide is not None and state.asking is not None:
+        with torch.no_grad():
+            photos = [v.softmax(1) for v in state.guide(half.seen)]
+            after = [v.softmax(1) for v in state.networks.classifier(shown)]
+        weights = state.asking.weigh(half.swap_attribute, value, before, after)
+    return losses.swap(logits, half.swap_attribute, value, before, whole.halves, photos, weights)
 
 
 def _jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from core.nets.classifier import AttributeClassifier, filled, value_shares
+from core.nets.classifier import AttributeClassifier, value_shares
 from core.nets.encoder import thumbnails
 from core.nets.moments import Lines, Moments
 from core.training.config import TrainConfig
@@ -50,9 +50,7 @@ def start_stage(name: str, config: TrainConfig, coded: Dataset, state: TrainStat
         rows = torch.arange(len(coded), device=state.residuals.weight.device)
         encoder_base_start(config, coded, state.residual_codes(rows), state)
     if name == "guide" and state.guide is not None and config.guide.begin == "classifier":
-        state.guide.load_state_dict(state.average.classifier.state_dict(), strict=False)  # but for `enough`
-    if name == "synthesis" and state.guide is not None:
-        measure_enough(config, coded, state)
+        state.guide.load_state_dict(state.average.classifier.state_dict())
 
 
 @torch.no_grad()
@@ -72,32 +70,6 @@ def _batches(
     for start in range(0, len(dataset), BATCH):
         positions = np.arange(start, min(start + BATCH, len(dataset)))
         yield positions, *dataset.batch(positions, config.network.image_size)
-
-
-@torch.no_grad()
-def measure_enough(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
-    """How sure the guide is of each value where it is: of the labelled images that show it, a quantile.
-
-    In a fine-tuning also of those in which the classifier sees it; a value that no image shows keeps 1.
-    """
-    guide = state.guide
-    assert guide is not None
-    sure: list[list[torch.Tensor]] = [[] for _ in guide.enough]
-    for positions, pictures, _ in _batches(config, dataset):
-        images = pictures.to(guide.enough.device)
-        labels = torch.from_numpy(dataset.label_array()[positions]).to(images.device)
-        if state.teacher is not None:
-            labels = filled(labels, [v.softmax(1) for v in state.networks.classifier(images)])
-        place = 0
-        for k, logits in enumerate(guide(images)):
-            for value, p in enumerate(logits.softmax(1).T):
-                sure[place].append(p[labels[:, k] == value])
-                place += 1
-    for place, parts in enumerate(sure):
-        shown = torch.cat(parts)
-        if len(shown):
-            most = min(config.guide.most, (len(shown) / max(config.guide.few, 1)) ** 2)
-            guide.enough[place] = torch.quantile(shown, config.guide.clear).clamp(max=most)
 
 
 @torch.no_grad()

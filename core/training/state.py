@@ -12,6 +12,7 @@ from torch import nn
 from core.nets.build import Networks, build_discriminator
 from core.nets.discriminator import Discriminator
 from core.nets.guide import Guide
+from core.training.asking import Asking
 from core.training.config import TrainConfig
 from core.training.leakage import LinearLeakage
 from core.training.parallel import Team
@@ -42,6 +43,7 @@ class TrainState:
     discriminator: Discriminator | None = None
     leakage: LinearLeakage | None = None
     guide: Guide | None = None
+    asking: Asking | None = None
     features: nn.Module | None = None
     teacher: Teacher | None = None  # the frozen base of a fine-tuning; not part of a checkpoint
     features_from_file: bool = False  # then a checkpoint need not hold them
@@ -71,15 +73,16 @@ class TrainState:
         critic = None
         if config.synthesis.adversarial and config.network.kind == "style":
             critic = build_discriminator(config.network).to(device)
-        guide = None
+        guide = asking = None
         if config.guide.steps:
             like = networks.classifier if config.guide.begin == "classifier" else None
             sizes = config.network.image_channels, config.network.image_size
             guide = Guide(*sizes, value_counts, like).to(device)
+            asking = Asking(value_counts, config.synthesis.success).to(device)
         leakage = None
         if config.synthesis.leakage:
             leakage = LinearLeakage(config.network.residual_dim, value_counts).to(device)
-        return cls(networks, average, residuals, critic, leakage, guide, codes=images, team=team)
+        return cls(networks, average, residuals, critic, leakage, guide, asking, codes=images, team=team)
 
     def residual_codes(self, rows: torch.Tensor) -> torch.Tensor:
         """Codes (n, R) of the rows (n,), zeros for -1, without gradients. All processes must call."""
@@ -92,6 +95,7 @@ class TrainState:
             "residuals": self.residuals,
             "discriminator": self.discriminator,
             "guide": self.guide,
+            "asking": self.asking,
             "leakage": self.leakage,
             "features": None if self.features_from_file else self.features,
         }
@@ -127,6 +131,7 @@ class TrainState:
         for name, module in self._modules().items():
             prefix = f"{name}."
             own = {key.removeprefix(prefix): t for key, t in flat.items() if key.startswith(prefix)}
+            own.pop("enough", None)  # of a guide, in older checkpoints
             if own:
                 module.load_state_dict(own)
         for name, optimizer in self.optimizers.items():
