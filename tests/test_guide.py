@@ -220,17 +220,20 @@ def test_a_change_of_colour_or_a_line_costs_more_than_one_of_light() -> None:
 
 
 def test_more_is_asked_of_what_is_not_seen_and_little_of_what_few_photos_show() -> None:
-    asking = Asking([2, 3], success=0.75)
-    labels = torch.cat([torch.tensor([[0, 1]]).repeat(2000, 1), torch.tensor([[1, 2]]).repeat(250, 1)])
-    asking.limit(torch.cat([labels, torch.tensor([[-1, -1]]).repeat(50, 1)]))
-    # as many as it takes, a quarter of that, and none
-    assert asking.limits.tolist() == [6.0, 3.0, 0.0, 6.0, 3.0]
-    assert asking.weights.tolist() == pytest.approx([1.0, 1.0, 0.1, 1.0, 1.0])
+    asking = Asking([2, 3, 2], success=0.75)
+    labels = torch.cat(
+        [torch.tensor([[0, 1, -1]]).repeat(2000, 1), torch.tensor([[1, 2, -1]]).repeat(250, 1)]
+    )
+    asking.limit(torch.cat([labels, torch.tensor([[-1, -1, -1]]).repeat(50, 1)]))
+    # as many as it takes, a quarter of that, and none; nobody has labels of the last attribute
+    assert asking.limits.tolist() == [6.0, 3.0, 0.0, 6.0, 3.0, 6.0, 6.0]
+    assert asking.weights.tolist() == pytest.approx([1.0, 1.0, 0.1, 1.0, 1.0, 1.0, 1.0])
     attribute, value = torch.tensor([1, 1, 0, 1]), torch.tensor([1, 1, 1, 2])
-    before = torch.tensor([[0, 0], [-1, -1], [1, 0], [0, 2]])
+    before = torch.tensor([[0, 0, 0], [-1, -1, -1], [1, 0, 0], [0, 2, 0]])
     after = [
         torch.tensor([[0.5, 0.5]] * 4),
         torch.tensor([[0.1, 0.8, 0.1], [0.7, 0.3, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]),
+        torch.tensor([[0.5, 0.5]] * 4),
     ]
     asking.begin()
     weights = asking.weigh(attribute, value, before, after)
@@ -247,9 +250,7 @@ def test_more_is_asked_of_what_is_not_seen_and_little_of_what_few_photos_show() 
     assert asking.weights[3] == pytest.approx(np.exp(RATE * 0.5))
     for _ in range(200):
         asking.begin()
-        asking.weigh(
-            torch.tensor([0]), torch.tensor([1]), torch.tensor([[0, 0]]), [v[1:2] * 0 for v in after]
-        )
+        asking.weigh(attribute[2:3], value[2:3], torch.tensor([[0, 0, 0]]), [v[:1] * 0 for v in after])
         asking.follow(Team())
     assert float(asking.weights[1]) == 3.0
 

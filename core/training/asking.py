@@ -44,11 +44,15 @@ class Asking(nn.Module):
 
     @torch.no_grad()
     def limit(self, labels: torch.Tensor) -> None:
-        """Ask less of values that few of the labels (N, K) are of; -1 is none."""
-        counts = [
-            F.one_hot(labels[labels[:, k] >= 0, k], count).sum(0) for k, count in enumerate(self.value_counts)
-        ]
-        self.limits.copy_(MOST * (torch.cat(counts) / MANY).clamp(max=1.0).sqrt())
+        """Ask less of values that few of the labels (N, K) are of; -1 is none.
+
+        An attribute without labels, which the base of a fine-tuning knows, keeps its limits.
+        """
+        for k, limits in enumerate(self.limits.split(self.value_counts)):
+            known = labels[labels[:, k] >= 0, k]
+            if len(known):
+                counts = F.one_hot(known, len(limits)).sum(0)
+                limits.copy_(MOST * (counts / MANY).clamp(max=1.0).sqrt())
         self._bound()
 
     def begin(self) -> None:
