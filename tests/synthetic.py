@@ -54,6 +54,8 @@ TINY = (
     "synthesis.grain=0.0",
     "synthesis.nearness=0.0",
     "synthesis.leakage=0.0",
+    "synthesis.leakage_after=0.0",
+    "synthesis.leakage_rise=0.0",
     "checkpoint_every=7",
     "sample_every=1000",
 )

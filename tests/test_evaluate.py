@@ -9,8 +9,11 @@ import pytest
 
 from core.errors import StudioError
 from core.model import Model
+from core.recipe import Refinement
 from core.training.dataset import Dataset
-from core.training.evaluate import evaluate
+from core.training.evaluate import encode_all, evaluate, pixels_of
+from core.training.fidelity import refined_metrics
+from core.training.finetune import FittedJudge
 from core.training.judge import Judge, train_judge
 from core.training.perceptual import load_features, save_features
 from tests.synthetic import draw_faces, write_dataset
@@ -59,6 +62,25 @@ def test_evaluation_measures_shares_of_held_out_images(tiny_model: Path, judge: 
     assert isinstance(accuracy, dict) and accuracy["hair_color"] > 0.5
     assert isinstance(psnr, float) and psnr > 8
     assert evaluate(model, data, None, limit=60).keys().isdisjoint({"swap_success"})
+
+
+def test_swaps_after_refine_are_judged_by_one_that_was_fitted_too(
+    tiny_model: Path, judge: Judge, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.training.fidelity.STEPS", Refinement(steps=4))
+    model = Model.load(tiny_model, "cpu")
+    images, inside = pixels_of(data.take(np.arange(2)), model.card.image_size)
+    codes = encode_all(model, images)
+    fitted = FittedJudge(judge, data.attributes, model.card.attributes)
+    found = refined_metrics(model, fitted, images, inside, codes)
+    names = {a.name for a in model.card.attributes}
+    for key in ("unrefined_swap_success", "refined_swap_success", "refined_swap_success_kept_detail"):
+        shares = found[key]
+        assert isinstance(shares, dict) and set(shares) == names
+    assert found == refined_metrics(model, judge, images, inside, codes)
+    before, after = found["unrefined_psnr"], found["refined_psnr"]
+    assert isinstance(before, float) and isinstance(after, float) and after > before
+    assert "refined_swap_success" not in refined_metrics(model, None, images, inside, codes)
 
 
 def test_perceptual_features_come_back_from_their_file(tiny_model: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from core.errors import StudioError
 if TYPE_CHECKING:
     from core.model import Model
     from core.training.dataset import Dataset
+    from core.training.finetune import FittedJudge
     from core.training.judge import Judge
 
 SUMMARY = "measure the quality of a model"
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
             judge = FittedJudge(judge, dataset.attributes, model.card.attributes)
     metrics = evaluate(model, dataset, judge, arguments.limit)
     if arguments.held_out:
-        metrics |= fidelity(model, dataset, judge if isinstance(judge, Judge) else None, arguments.refine)
+        metrics |= fidelity(model, dataset, judge, arguments.refine)
     if arguments.write or arguments.held_out:
         save_card(msgspec.structs.replace(model.card, metrics=metrics), arguments.model)
     if arguments.json:
@@ -114,7 +115,7 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def fidelity(model: Model, dataset: Dataset, judge: Judge | None, count: int) -> dict[str, Any]:
+def fidelity(model: Model, dataset: Dataset, judge: Judge | FittedJudge | None, count: int) -> dict[str, Any]:
     """What takes seconds an image; identity is left out, with a sentence, where it can't be had."""
     from core.training.evaluate import encode_all, pixels_of, sample
     from core.training.fidelity import identity_metrics, refined_metrics

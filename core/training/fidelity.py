@@ -18,6 +18,7 @@ from core.model import Codes, Model, to_bytes
 from core.recipe import Swap
 from core.training.dataset import Dataset
 from core.training.evaluate import Metrics, judge_swaps
+from core.training.finetune import FittedJudge
 from core.training.judge import Judge
 
 # Identity is measured for these, in keep detail: age or gender may make another person of somebody.
@@ -32,7 +33,7 @@ def row_of(codes: Codes, i: int) -> Codes:
 
 def refined_metrics(
     model: Model,
-    judge: Judge | None,
+    judge: Judge | FittedJudge | None,
     images: np.ndarray,
     inside: np.ndarray,
     codes: Codes,
