@@ -38,15 +38,16 @@ class Asking(nn.Module):
         self.value_counts, self.success = list(value_counts), success
         self.register_buffer("weights", torch.ones(sum(value_counts)))
         # what the labels say, and one step's sums
-        self.register_buffer("limits", torch.full((sum(value_counts),), MOST), persistent=False)
+        self.register_buffer("limits", torch.ones(sum(value_counts)), persistent=False)
         self.register_buffer("missed", torch.zeros(sum(value_counts)), persistent=False)
         self.register_buffer("starts", torch.tensor([0, *value_counts[:-1]]).cumsum(0), persistent=False)
 
     @torch.no_grad()
     def limit(self, labels: torch.Tensor) -> None:
-        """Ask less of values that few of the labels (N, K) are of; -1 is none.
+        """Let more be asked of values, the less so the fewer of the labels (N, K) are of them; -1 is none.
 
-        An attribute without labels, which the base of a fine-tuning knows, keeps its limits.
+        Of an attribute without labels, which only the base of a fine-tuning knows, no more is asked than at
+        first: what the base makes of its values is shown to the training as well.
         """
         for k, limits in enumerate(self.limits.split(self.value_counts)):
             known = labels[labels[:, k] >= 0, k]
