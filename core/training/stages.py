@@ -326,7 +326,7 @@ def _swap_losses(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`losses.swap` of images `fake`, swapped to `value` (N,), which are `made` (N, C, S, S) without a swap.
 
-    `probabilities` are what the classifier sees in the photos. Every other image is shown as *keep detail*
+    `probabilities` are what the classifier sees in the photos. Half of the images are shown as *keep detail*
     does it, the photo and what the swap changes: there, too, the change is to be seen.
     """
     pasted = (half.seen + fake - made.detach()).clamp(-1, 1)
