@@ -22,6 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from core.attributes import AttributeSet, load_attribute_set
+from core.csv_table import read_csv
 from core.errors import StudioError
 from core.faces.finder import FaceFinder
 from core.faces.frame import Frame, align
@@ -67,19 +68,34 @@ def celeba_values(flags: dict[str, str]) -> dict[str, str]:
     said = [value for value, flag in hair.items() if has(flag)]
     if len(said) == 1 and not has("Wearing_Hat"):
         values["hair_color"] = said[0]
-    if has("Goatee"):
+    # A goatee that reaches the sideburns is a full beard. Beards of no kind that is flagged are mostly stubble,
+    # which stays unknown, as does a shaven face with a moustache.
+    moustache, goatee, sideburns, stubble = map(has, ("Mustache", "Goatee", "Sideburns", "5_o_Clock_Shadow"))
+    if has("No_Beard"):
+        if not (moustache or goatee):
+            values["facial_hair"] = "none"
+    elif sideburns:
+        if goatee or not stubble:
+            values["facial_hair"] = "beard"
+    elif goatee:
         values["facial_hair"] = "goatee"
-    elif has("Mustache"):
+    elif moustache:
         values["facial_hair"] = "moustache"
-    elif has("No_Beard"):
-        values["facial_hair"] = "none"
-    elif has("Sideburns") or not has("5_o_Clock_Shadow"):
-        values["facial_hair"] = "beard"  # mere stubble stays unknown
     return values
 
 
+def labels_by_eye() -> dict[str, dict[str, str]]:
+    """Values by path that a look at the images gave, none of which is held out.
+
+    LFW's files say nothing of hair and facial hair, and CelebA shows few bald, grey or moustached heads.
+    `resources/docs/starter-model.md` says how they were chosen.
+    """
+    names, lines = read_csv(resources() / "labels" / "faces.csv")
+    return {path: {n: v for n, v in zip(names, cells, strict=True) if v} for _, path, cells in lines}
+
+
 def read_labels(data: Path) -> dict[str, dict[str, str]]:
-    """Values by path relative to `data`, for every image of the three sources."""
+    """Values by path relative to `data`, for every image of the three sources. What these say comes first."""
     labels: dict[str, dict[str, str]] = {}
     try:
         with (data / "celeba_attributes.csv").open(newline="") as file:
@@ -106,6 +122,9 @@ def read_labels(data: Path) -> dict[str, dict[str, str]]:
     for path in sorted((data / "lfw").glob("*/*.jpg")):
         gender = genders.get(path.name) or genders.get(path.parent.name)
         labels[f"lfw/{path.parent.name}/{path.name}"] = {"gender": gender} if gender else {}
+    for name, values in labels_by_eye().items():
+        if name in labels:
+            labels[name] = values | labels[name]
     return {path: values for path, values in labels.items() if (data / path).is_file()}
 
 
