@@ -83,7 +83,8 @@ def test_the_annotator_learns_what_was_seen_by_eye() -> None:
 
 
 def test_facts_of_a_file_are_joined(shared_labels: Path) -> None:
-    path = next(p for p, v in labels_by_eye().items() if p.startswith("lfw/") and v.get("hair_color") == "bald")
+    bald = (path for path, values in labels_by_eye().items() if values.get("hair_color") == "bald")
+    path = next(path for path in bald if path.startswith("lfw/"))
     (shared_labels / "lfw_male_names.txt").write_text(path.split("/")[1])
     facts = read_facts(shared_labels, [path])
     assert facts[0, INDEX["bald"]] == 1

@@ -68,8 +68,8 @@ def celeba_values(flags: dict[str, str]) -> dict[str, str]:
     said = [value for value, flag in hair.items() if has(flag)]
     if len(said) == 1 and not has("Wearing_Hat"):
         values["hair_color"] = said[0]
-    # A goatee that reaches the sideburns is a full beard. Beards of no kind that is flagged are mostly stubble,
-    # which stays unknown, as does a shaven face with a moustache.
+    # A goatee that reaches the sideburns is a full beard. Beards of no kind that is flagged are mostly
+    # stubble, which stays unknown, as does a shaven face with a moustache.
     moustache, goatee, sideburns, stubble = map(has, ("Mustache", "Goatee", "Sideburns", "5_o_Clock_Shadow"))
     if has("No_Beard"):
         if not (moustache or goatee):
