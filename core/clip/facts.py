@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import StudioError
-from core.training.faces_data import labels_by_eye
+from core.training.faces_data import celeba_values, labels_by_eye
 
 # CelebA's flags that are facts as they stand, and the names they have here.
 CELEBA_FLAGS = {
@@ -96,10 +96,9 @@ def celeba_facts(flags: dict[str, str]) -> dict[str, bool]:
         facts["beard"] = False
     elif goatee or has("Sideburns") or not (has("Mustache") or has("5_o_Clock_Shadow")):
         facts["beard"] = True  # a moustache or stubble alone leaves it open
-    if shaven or (goatee and not has("Sideburns")):
-        facts["full_beard"] = False
-    elif has("Sideburns") and (goatee or not has("5_o_Clock_Shadow")):
-        facts["full_beard"] = True
+    named = celeba_values(flags).get("facial_hair")
+    if shaven or named in ("goatee", "beard"):
+        facts["full_beard"] = named == "beard"
     bare = shaven and not has("Mustache") and not has("Goatee")
     facts["facial_hair"] = not bare
     facts["clean_shaven"] = bare and not has("5_o_Clock_Shadow")
