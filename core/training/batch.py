@@ -51,7 +51,8 @@ class Batch:
     `noise` (N, R) is added to residual codes; `swap_attribute` and `swap_draw` (N,) choose a swap's attribute
     and, in 0..1, its value; `half` (N,) says which images are swapped; `rehearsed` (N, K) in 0..1 choose the
     values of a picture that is only drawn; `jitter` (N, 4) in 0..1 moves what the classifier sees of a swap,
-    and `grain` (N,) are the seeds of its noise. `places` (N,) are the images' places in the whole batch.
+    and `grain` (N,) are the seeds of its noise; `second` (N, 3) in 0..1 choose whether another attribute is
+    swapped as well, which, and its value. `places` (N,) are the images' places in the whole batch.
     """
 
     images: torch.Tensor
@@ -66,6 +67,7 @@ class Batch:
     rehearsed: torch.Tensor
     jitter: torch.Tensor
     grain: torch.Tensor
+    second: torch.Tensor
     places: torch.Tensor
 
     def __len__(self) -> int:
@@ -122,10 +124,11 @@ def make_batch(
     rehearsed = torch.rand(count, labels.shape[1], generator=generator)
     jitter = torch.rand(count, 4, generator=generator)
     grain = torch.randint(2**62, (count,), generator=generator)
+    second = torch.rand(count, 3, generator=generator)
     return Batch(
         images, seen, mask, labels, code_rows,
         noise[part], attribute[part], draw[part], half[part], rehearsed[part], jitter[part],
-        grain[part],
+        grain[part], second[part],
         torch.arange(count)[part],
     )  # fmt: skip
 

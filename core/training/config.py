@@ -102,6 +102,7 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Not in the paper, 0 turns them off: `swapping` is the weight of the classifier's loss on images decoded
     with one randomly swapped attribute, so that a swap shows what it says, and `keeping` that of its loss on
     the other attributes of these images, which are to stay; it sees them with noise of up to `grain`.
+    `pairs` is the share of these swaps that are of images which had another swap before, as people make them.
     `nearness` is the weight of how much a swap changes in all (mean absolute and squared difference);
     `leakage` that of what a linear regression reads of the attributes in the residual codes, fitted anew
     every `leakage_every`; it counts from the share `leakage_after` of the stage on and grows to its weight
@@ -124,6 +125,7 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     swapping: float = 0.0
     keeping: float = 0.0
     success: float = 0.9
+    pairs: float = 0.0
     grain: float = 0.0
     nearness: float = 0.0
     leakage: float = 0.0

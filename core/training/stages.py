@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from core.errors import StudioError
 from core.model import OUTSIDE_VALUE
@@ -19,12 +18,12 @@ from core.nets.layers import Trunk, shrunk
 from core.nets.lite import Lite0
 from core.precision import backward, shorter
 from core.training import losses
-from core.training.augment import moved, with_noise
 from core.training.batch import Batch, Whole, mask_at
 from core.training.config import TrainConfig
 from core.training.guide import RISE, worst_change
 from core.training.perceptual import feature_maps
 from core.training.state import TrainState
+from core.training.swaps import random_swaps, shown_swaps, swap_losses
 
 Losses = dict[str, torch.Tensor]
 
@@ -279,12 +278,15 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     if state.teacher is not None:
         half = state.teacher.choose_swaps(half, config.finetune.new_swaps)
     fake = made[batch.half]
+    # the pictures of a fine-tuning's base are of one swap
+    pairs = y.pairs if state.teacher is None else 0.0
+    swaps = random_swaps(list(nets.embeddings.tables), attributes[batch.half], half, pairs)
     if y.swapping or adversarial:
-        swapped, value = _random_swap(state, attributes[batch.half], half)
-        fake = nets.generator(torch.cat([swapped.flatten(1), residual[batch.half]], 1))
+        fake = nets.generator(torch.cat([swaps.codes.flatten(1), residual[batch.half]], 1))
     if y.swapping:
         seen = [p[batch.half] for p in probabilities]
-        changed, kept = _swap_losses(config, state, half, fake, made[batch.half], value, seen, whole)
+        shown = shown_swaps(half, fake, made[batch.half], y.grain)
+        changed, kept = swap_losses(state, half, swaps, shown, seen, whole)
         parts["swapping"] = changed
         total = total + y.swapping * changed
         if y.keeping:
@@ -292,7 +294,7 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
             total = total + y.keeping * kept
         if state.teacher is not None and config.finetune.pictures:
             opinions = state.teacher.probabilities(half.seen)
-            pictures, there = state.teacher.pictures(half.seen, opinions, half.swap_attribute, value)
+            pictures, there = state.teacher.pictures(half.seen, opinions, swaps.attribute, swaps.value)
             pixels = whole.pixels[half.mask.shape[2]]
             parts["base_pictures"] = state.teacher.picture_loss(fake, pictures, half.mask, there, pixels)
             total = total + config.finetune.pictures * parts["base_pictures"]
@@ -312,49 +314,6 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     if adversarial and critic is not None:
         parts["discriminator"] = _discriminate(config, state, half, fake.detach(), whole)
     return parts
-
-
-def _swap_losses(
-    config: TrainConfig,
-    state: TrainState,
-    half: Batch,
-    fake: torch.Tensor,
-    made: torch.Tensor,
-    value: torch.Tensor,
-    probabilities: list[torch.Tensor],
-    whole: Whole,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`losses.swap` of images `fake`, swapped to `value` (N,), which are `made` (N, C, S, S) without a swap.
-
-    `probabilities` are what the classifier sees in the photos. Half of the images are shown as *keep detail*
-    does it, the photo and what the swap changes: there, too, the change is to be seen.
-    """
-    pasted = (half.seen + fake - made.detach()).clamp(-1, 1)
-    drawn = torch.where((half.places % 4 < 2)[:, None, None, None], fake, pasted)
-    shown = _jittered(torch.where(half.mask > 0, drawn, half.seen), half.jitter)
-    if config.synthesis.grain:
-        shown = with_noise(shown, config.synthesis.grain * half.jitter[:, 3], half.grain)
-    before, photos, weights = filled(half.labels, probabilities), None, None
-    logits = (state.guide or state.networks.classifier)(shown)
-    if state.guide is not None and state.asking is not None:
-        with torch.no_grad():
-            photos = [v.softmax(1) for v in state.guide(half.seen)]
-            after = [v.softmax(1) for v in state.networks.classifier(shown)]
-        weights = state.asking.weigh(half.swap_attribute, value, before, after)
-    return losses.swap(logits, half.swap_attribute, value, before, whole.halves, photos, weights)
-
-
-def _jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
-    """Images turned, sized and shifted a little and blurred, as `jitter` (N, 4) in 0..1 says.
-
-    A pattern that means its value to the classifier at one place only is no change that a person sees. What
-    it can't see for the blur, half of the images' a stronger one, is not drawn to please it.
-    """
-    angle, scale, *shift = (2 * jitter - 1).T
-    placed = moved(images, 0.1 * angle, torch.exp(0.08 * scale), 0.06 * torch.stack(shift, 1))
-    once = F.avg_pool2d(placed, 3, 1, 1, count_include_pad=False)
-    twice = F.avg_pool2d(once, 3, 1, 1, count_include_pad=False)
-    return torch.where((jitter[:, :1, None, None] * 7) % 1 < 0.5, twice, once)
 
 
 def _matching(found: torch.Tensor, wanted: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
@@ -383,19 +342,6 @@ def _discriminate(
 def _outside(images: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Real and made pictures with the same grey where the photo ended, so that it betrays neither."""
     return images * batch.mask + OUTSIDE_VALUE * (1 - batch.mask)
-
-
-def _random_swap(
-    state: TrainState, attributes: torch.Tensor, batch: Batch
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Codes with one attribute of each image set to a random value; the values (N,)."""
-    swapped = attributes.clone()
-    value = torch.zeros(len(batch), dtype=torch.int64)
-    for i, (k, draw) in enumerate(zip(batch.swap_attribute.tolist(), batch.swap_draw.tolist(), strict=True)):
-        table = state.networks.embeddings.tables[k].detach()
-        value[i] = min(int(draw * len(table)), len(table) - 1)
-        swapped[i, k] = table[value[i]]
-    return swapped, value.to(attributes.device)
 
 
 def _reconstruction(config: TrainConfig, state: TrainState, made: torch.Tensor, part: Part) -> Losses:
