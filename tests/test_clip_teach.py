@@ -16,7 +16,7 @@ from core.clip import ClipModel, find_choice
 from core.clip.captions import caption, choose_facts, told_row
 from core.clip.facts import FACTS, INDEX, celeba_facts, fits, utkface_facts
 from core.clip.lessons import VOCABULARY, Speech
-from core.clip.measure import measure_facial_hair
+from core.clip.measure import flagged_hair, measure_facial_hair
 from core.clip.teach import WEIGHTS_NAME, LabelledSigLipLoss, Pupil, Teaching, balance, eyes_of, teach
 from core.clip.wordings import WORDINGS, held_out_wordings
 from core.errors import StudioError
@@ -76,7 +76,9 @@ def test_facial_hair_is_measured_as_flagged_each_value_by_itself() -> None:
     facts[:3, INDEX["goatee"]], facts[3:10, INDEX["goatee"]] = 1, -1
     # by score: 0, 7, 1 and then the others; 10 and 11 would be first
     scores = np.array([9, 7, 3, 2, 1, 1, 0, 8, 0, 0, 10, 10], np.float32)
-    found = {p.value: p for p in measure_facial_hair(model, scores[:, None] * texts, facts)}
+    rows = measure_facial_hair(model, scores[:, None] * texts, flagged_hair(facts), "as flagged")
+    assert {p.attribute for p in rows} == {"as flagged"}
+    found = {p.value: p for p in rows}
     assert set(found) == {"moustache", "goatee"}  # of the others nobody has any
     moustache, goatee = found["moustache"], found["goatee"]
     assert (moustache.among, moustache.having, moustache.k, moustache.top) == (10, 6, 3, 2)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from core.attributes import load_attribute_set
-from core.clip.facts import FACTS, INDEX, facts_by_eye, read_facts
+from core.clip.measure import hair_by_eye
 from core.paths import resources
+from core.training.dataset import Dataset, Index, write_index
 from core.training.faces_data import celeba_values, labels_by_eye, read_labels, split_of
+from tests.synthetic import write_dataset
+
+FACES = load_attribute_set(resources() / "attributes" / "faces.toml")
 
 FLAGS = "Male Eyeglasses Smiling Black_Hair Brown_Hair Blond_Hair Gray_Hair Bald Wearing_Hat"
 FLAGS += " No_Beard Goatee Mustache Sideburns 5_o_Clock_Shadow"
@@ -41,13 +46,12 @@ def test_facial_hair_of_celebas_flags(said: str, value: str | None) -> None:
 
 
 def test_labels_by_eye_are_values_of_the_set_and_none_is_held_out() -> None:
-    attributes = load_attribute_set(resources() / "attributes" / "faces.toml")
     labels = labels_by_eye()
     lines = (resources() / "labels" / "faces.csv").read_text().splitlines()
     assert len(labels) == len(lines) - 1 > 1000  # no file is named twice
     assert {split_of(path) for path in labels} == {0, 1}
     for values in labels.values():
-        assert values and all(attributes[name].index(value) >= 0 for name, value in values.items())
+        assert values and all(FACES[name].index(value) >= 0 for name, value in values.items())
 
 
 def test_what_a_source_says_comes_before_the_eye(tmp_path: Path) -> None:
@@ -70,32 +74,25 @@ def test_what_a_source_says_comes_before_the_eye(tmp_path: Path) -> None:
     assert set(labels) == {lfw, utk, "celeba/000001.jpg"}  # no file that isn't there is labelled
 
 
-def test_the_annotator_learns_what_was_seen_by_eye() -> None:
-    moustache = facts_by_eye({"facial_hair": "moustache"})
-    assert moustache["moustache"] and not moustache["goatee"] and "beard" not in moustache
-    # a beard was called by its most telling name: nobody looked for a moustache in it
-    beard = facts_by_eye({"facial_hair": "beard", "hair_color": "bald"})
-    assert beard["full_beard"] and "moustache" not in beard and beard["bald"] and not beard["grey_hair"]
-    assert facts_by_eye({"hair_color": "grey"})["grey_hair"]
-    assert facts_by_eye({}) == {}
-    for values in labels_by_eye().values():
-        assert facts_by_eye(values).keys() <= set(FACTS)
-
-
-def test_facts_of_a_file_are_joined(shared_labels: Path) -> None:
-    bald = (path for path, values in labels_by_eye().items() if values.get("hair_color") == "bald")
-    path = next(path for path in bald if path.startswith("lfw/"))
-    (shared_labels / "lfw_male_names.txt").write_text(path.split("/")[1])
-    facts = read_facts(shared_labels, [path])
-    assert facts[0, INDEX["bald"]] == 1
-    assert facts[0, INDEX["male"]] == 1
-    assert facts[0, INDEX["smiling"]] == 0
-    assert np.count_nonzero(facts) > 2
-
-
-@pytest.fixture
-def shared_labels(tmp_path: Path) -> Path:
-    (tmp_path / "celeba_attributes.csv").write_text("image\n")
-    (tmp_path / "lfw_female_names.txt").write_text("")
-    (tmp_path / "lfw_male_names.txt").write_text("")
-    return tmp_path
+def test_facial_hair_by_eye_is_of_held_out_men_and_women_have_none(tmp_path: Path) -> None:
+    lines = (resources() / "labels" / "held-out.csv").read_text().splitlines()[1:]
+    men = {line.split(",")[0]: line.split(",")[1:] for line in lines}
+    assert len(men) == len(lines) > 200
+    assert {split_of(path) for path in men} == {2}
+    bearded = next(path for path, cells in men.items() if cells == ["yes", "", "yes"])
+    shaven = next(path for path, cells in men.items() if cells == ["no", "no", "no"])
+    names = [bearded, "celeba/woman.jpg", "celeba/man.jpg", "utkface/woman.jpg", shaven]
+    folder = write_dataset(tmp_path / "faces", len(names))
+    index = msgspec.json.decode((folder / "index.json").read_bytes(), type=Index)
+    index.names, index.attributes = names, FACES
+    write_index(folder, index)
+    labels = np.full((len(names), len(FACES)), -1, np.int8)
+    gender = FACES.index("gender")
+    labels[:, gender] = FACES["gender"].index("male")
+    labels[[1, 3], gender] = FACES["gender"].index("female")
+    np.save(folder / "labels.npy", labels)
+    said = hair_by_eye(Dataset.open(folder))
+    assert said["moustache"].tolist() == [1, -1, 0, 0, -1]  # a man who was not looked at is left out
+    assert said["goatee"].tolist() == [0, -1, 0, 0, -1]
+    assert said["beard"].tolist() == [1, -1, 0, 0, -1]
+    assert said["none"].tolist() == [-1, 1, 0, 0, 1]

@@ -89,7 +89,15 @@ def _measure(arguments: argparse.Namespace) -> int:
     from core.attributes import load_attribute_set
     from core.clip import ClipModel, find_choice
     from core.clip.facts import read_facts
-    from core.clip.measure import embed_prepared, measure, measure_facial_hair, own_wordings, table
+    from core.clip.measure import (
+        embed_prepared,
+        flagged_hair,
+        hair_by_eye,
+        measure,
+        measure_facial_hair,
+        own_wordings,
+        table,
+    )
     from core.clip.wordings import WORDINGS
     from core.paths import resources
     from core.training.dataset import Dataset
@@ -104,10 +112,13 @@ def _measure(arguments: argparse.Namespace) -> int:
     faces = own_wordings(load_attribute_set(resources() / "attributes" / "faces.toml"))
     sets = {"new wordings": WORDINGS, "prompts of the set": faces}
     columns = {name: measure(model, dataset, embeddings, texts) for name, texts in sets.items()}
+    facial_hair = {"facial_hair, by eye": hair_by_eye(dataset)}
     if arguments.shared:
         facts = read_facts(arguments.shared, [dataset.index.names[row] for row in dataset.rows])
+        facial_hair["facial_hair, as flagged"] = flagged_hair(facts)
+    for title, said in facial_hair.items():
         for name, texts in sets.items():
-            columns[name] += measure_facial_hair(model, embeddings, facts, texts)
+            columns[name] += measure_facial_hair(model, embeddings, said, title, texts)
     if arguments.json:
         result: dict[str, Any] = {"model": model.key, "images": len(dataset)}
         for name, found in columns.items():

@@ -8,13 +8,12 @@ against an image.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from core.errors import StudioError
-from core.training.faces_data import celeba_values, labels_by_eye
 
 # CelebA's flags that are facts as they stand, and the names they have here.
 CELEBA_FLAGS = {
@@ -96,9 +95,10 @@ def celeba_facts(flags: dict[str, str]) -> dict[str, bool]:
         facts["beard"] = False
     elif goatee or has("Sideburns") or not (has("Mustache") or has("5_o_Clock_Shadow")):
         facts["beard"] = True  # a moustache or stubble alone leaves it open
-    named = celeba_values(flags).get("facial_hair")
-    if shaven or named in ("goatee", "beard"):
-        facts["full_beard"] = named == "beard"
+    if shaven or (goatee and not has("Sideburns")):
+        facts["full_beard"] = False
+    elif has("Sideburns") and not goatee:
+        facts["full_beard"] = True
     bare = shaven and not has("Mustache") and not has("Goatee")
     facts["facial_hair"] = not bare
     facts["clean_shaven"] = bare and not has("5_o_Clock_Shadow")
@@ -137,29 +137,8 @@ def utkface_facts(name: str) -> dict[str, bool]:
     return facts
 
 
-def facts_by_eye(values: Mapping[str, str]) -> dict[str, bool]:
-    """The facts in the values of `core.training.faces_data.labels_by_eye`."""
-    facts: dict[str, bool] = {}
-    hair = values.get("hair_color")
-    if hair:
-        facts["bald"] = hair == "bald"
-        facts.update({fact: fact == f"{hair}_hair" for fact in HAIR_FLAGS.values()})
-    facial = values.get("facial_hair")
-    if facial:
-        facts.update(facial_hair=facial != "none", clean_shaven=facial == "none")
-    # each was called by its most telling name: with a goatee or beard there may be a moustache, too
-    told = {
-        "none": dict.fromkeys(("moustache", "goatee", "beard", "full_beard"), False),
-        "moustache": {"moustache": True, "goatee": False, "full_beard": False},
-        "goatee": {"goatee": True, "beard": True, "full_beard": False},
-        "beard": {"beard": True, "full_beard": True},
-    }
-    return facts | told.get(facial or "", {})
-
-
 def read_facts(data: Path, names: Sequence[str]) -> np.ndarray:
     """(N, len(FACTS)) int8 of the images called `names` (as `prepare` names them): 1, -1, or 0 unknown."""
-    by_eye = labels_by_eye()
     try:
         with (data / "celeba_attributes.csv").open(newline="") as file:
             celeba = {f"celeba/{row['image']}": celeba_facts(row) for row in csv.DictReader(file)}
@@ -182,7 +161,7 @@ def read_facts(data: Path, names: Sequence[str]) -> np.ndarray:
             person, _, file_name = rest.partition("/")
             male = genders.get(file_name, genders.get(person))
             facts = {} if male is None else {"male": male}
-        for fact, true in (facts_by_eye(by_eye.get(name, {})) | facts).items():
+        for fact, true in facts.items():
             row[INDEX[fact]] = 1 if true else -1
     return table
 

@@ -11,6 +11,8 @@ from core.attributes import AttributeSet
 from core.clip.facts import INDEX
 from core.clip.model import BATCH, ClipModel
 from core.clip.wordings import WORDINGS
+from core.csv_table import read_csv
+from core.paths import resources
 from core.training.dataset import Dataset
 
 # What the source's flags say of facial hair: the fact of a value, and how it is said, 1 true or -1 false.
@@ -20,6 +22,7 @@ FACIAL_HAIR = {
     "goatee": ("goatee", 1),
     "beard": ("beard", 1),
 }
+SIGNS = {"yes": 1, "no": -1, "": 0}
 
 
 @dataclass(frozen=True)
@@ -86,25 +89,47 @@ def measure(
     return found
 
 
-def measure_facial_hair(
-    model: ClipModel,
-    embeddings: np.ndarray,
-    facts: np.ndarray,
-    wordings: Mapping[str, Mapping[str, Sequence[str]]] = WORDINGS,
-) -> list[Precision]:
-    """The same of facial hair as the source flags it, each value by itself.
+def flagged_hair(facts: np.ndarray) -> dict[str, np.ndarray]:
+    """(N,) of each value of facial hair: 1 if the flags say so, -1 if not, 0 where they leave it open.
 
     An attribute has one value, and its labels call facial hair by the most telling name. The source's flags
     are not exclusive: most moustaches are with a goatee, and who asks for moustaches is not wrong to find
-    those. `facts` (N, F) as `core.clip.facts.read_facts` has them; what they leave open is left out.
+    those. `facts` (N, F) as `core.clip.facts.read_facts` has them.
     """
+    # those of UTKFace are from age and gender, and would only be told apart by these
+    flagged = facts[:, INDEX["stubble"]] != 0
+    return {v: np.where(flagged, sign * facts[:, INDEX[name]], 0) for v, (name, sign) in FACIAL_HAIR.items()}
+
+
+def hair_by_eye(dataset: Dataset) -> dict[str, np.ndarray]:
+    """The same as a look at held-out men of CelebA says it, blind to flags and scores; its women have none.
+
+    Not exclusive either; what could not be told, mostly stubble, is left out (`docs/annotator.md`).
+    """
+    names = [dataset.index.names[row] for row in dataset.rows]
+    _, lines = read_csv(resources() / "labels" / "held-out.csv")
+    seen = {name: [SIGNS[cell] for cell in cells] for _, name, cells in lines}
+    gender = dataset.attributes["gender"].index("female")
+    women = dataset.label_array()[:, dataset.attributes.index("gender")] == gender
+    rows = np.zeros((len(names), 3), np.int8)
+    for row, name, woman in zip(rows, names, women, strict=True):
+        row[:] = seen.get(name, -1 if woman and name.startswith("celeba/") else 0)
+    none = np.where((rows == -1).all(1), 1, np.where((rows == 1).any(1), -1, 0))
+    return {"none": none, **dict(zip(("moustache", "goatee", "beard"), rows.T, strict=True))}
+
+
+def measure_facial_hair(
+    model: ClipModel,
+    embeddings: np.ndarray,
+    said: Mapping[str, np.ndarray],
+    title: str,
+    wordings: Mapping[str, Mapping[str, Sequence[str]]] = WORDINGS,
+) -> list[Precision]:
+    """Precision of each value of facial hair by itself, by what `said` (N,) says; `title` names the rows."""
     found = []
     for value, scores in score_values(model, embeddings, wordings["facial_hair"]).items():
-        name, sign = FACIAL_HAIR[value]
-        said = facts[:, INDEX[name]]
-        # those of UTKFace are from age and gender, and would only be told apart by these
-        among = (said != 0) & (facts[:, INDEX["stubble"]] != 0)
-        found += _of_value("facial_hair, as flagged", value, scores[among], said[among] == sign)
+        among = said[value] != 0
+        found += _of_value(title, value, scores[among], said[value][among] == 1)
     return found
 
 
