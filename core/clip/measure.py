@@ -107,15 +107,15 @@ def hair_by_eye(dataset: Dataset) -> dict[str, np.ndarray]:
     Not exclusive either; what could not be told, mostly stubble, is left out (`docs/annotator.md`).
     """
     names = [dataset.index.names[row] for row in dataset.rows]
-    _, lines = read_csv(resources() / "labels" / "held-out.csv")
+    values, lines = read_csv(resources() / "labels" / "held-out.csv")
     seen = {name: [SIGNS[cell] for cell in cells] for _, name, cells in lines}
     gender = dataset.attributes["gender"].index("female")
     women = dataset.label_array()[:, dataset.attributes.index("gender")] == gender
-    rows = np.zeros((len(names), 3), np.int8)
+    rows = np.zeros((len(names), len(values)), np.int8)
     for row, name, woman in zip(rows, names, women, strict=True):
         row[:] = seen.get(name, -1 if woman and name.startswith("celeba/") else 0)
     none = np.where((rows == -1).all(1), 1, np.where((rows == 1).any(1), -1, 0))
-    return {"none": none, **dict(zip(("moustache", "goatee", "beard"), rows.T, strict=True))}
+    return {"none": none, **dict(zip(values, rows.T, strict=True))}
 
 
 def measure_facial_hair(

@@ -278,10 +278,10 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     if state.teacher is not None:
         half = state.teacher.choose_swaps(half, config.finetune.new_swaps)
     fake = made[batch.half]
-    # the pictures of a fine-tuning's base are of one swap
-    pairs = y.pairs if state.teacher is None else 0.0
-    swaps = random_swaps(list(nets.embeddings.tables), attributes[batch.half], half, pairs)
     if y.swapping or adversarial:
+        # the pictures of a fine-tuning's base are of one swap
+        pairs = y.pairs if state.teacher is None else 0.0
+        swaps = random_swaps(list(nets.embeddings.tables), attributes[batch.half], half, pairs)
         fake = nets.generator(torch.cat([swaps.codes.flatten(1), residual[batch.half]], 1))
     if y.swapping:
         seen = [p[batch.half] for p in probabilities]
