@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_environment()
     from core.cli import app
 
+    if arguments is None:
+        app.restart_to_train(sys.argv[1:])
     program = app.Program(
         open_window=_open_window, measure_stalls=_measure_stalls, measure_curate=_measure_curate
     )

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from core import __version__
+from core.allocator import restart_for_tensors
 from core.cli import (
     annotate,
     annotator,
@@ -54,6 +55,9 @@ COMMANDS: dict[str, ModuleType] = {
     "export-labels": export_labels,
     "bench": bench,
 }
+
+# Those that train, or measure how quick that is
+TRAINING = ("train", "evaluate", "benchmark", "annotator", "bench")
 
 # What the program starts itself with, in a child process: no part of the help.
 HIDDEN: dict[str, ModuleType] = {"_train": hidden_train, "_embed": hidden_embed}
@@ -119,6 +123,12 @@ def main(arguments: Sequence[str], program: Program) -> int:
         return FAILED
     except SystemExit as request:  # argparse: help and version exit with 0, wrong usage with 2
         return request.code if isinstance(request.code, int) else DONE
+
+
+def restart_to_train(arguments: Sequence[str]) -> None:
+    """Begin this process anew with the memory settings of a training, if the command line asks for one."""
+    if arguments and arguments[0] in TRAINING:
+        restart_for_tensors()
 
 
 def _dispatch(arguments: list[str], program: Program) -> int:

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import msgspec
 
+from core.allocator import tensor_environment
 from core.errors import StudioError
 from core.files import atomic_write
 
@@ -100,7 +101,7 @@ def start(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
 
     What it prints goes to `output.txt` there. The caller should `poll()` the result now and then.
     """
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    environment = {**os.environ, **tensor_environment(), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
     # a frozen program would else believe that it is a part of this one
     environment["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
     apart: dict[str, Any] = {"start_new_session": True}
