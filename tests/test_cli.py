@@ -335,11 +335,11 @@ def test_evaluate_measures_and_writes_the_card(run: Edit, tiny_model: Path, tmp_
     assert set(metrics["swap_success"]) == {a.name for a in load_card(model).attributes}
     assert load_card(model).metrics == metrics
     assert load_card(tiny_model).metrics == {}
-    judge = (data / "judge-32.safetensors").stat().st_mtime_ns
+    judge = (data / "swaps-judge-32.safetensors").stat().st_mtime_ns
     code, said, err = run(*evaluate)
     assert (code, err) == (0, "")
     assert said.startswith("| | classified | by the judge | swapped |") and "| hair_color | " in said
-    assert (data / "judge-32.safetensors").stat().st_mtime_ns == judge
+    assert (data / "swaps-judge-32.safetensors").stat().st_mtime_ns == judge
     assert "swapped" not in run(*evaluate, "--without-judge")[1]
 
 

@@ -62,10 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--judge",
         type=Path,
         metavar="FILE",
-        help="the judge (default: judge-SIZE.safetensors beside the images)",
+        help="the judge (default: swaps-judge-SIZE.safetensors beside the images)",
     )
     add(
-        "--judge-steps", type=int, default=3000, metavar="N", help="how long to train a judge (default: 3000)"
+        "--judge-steps", type=int, default=4000, metavar="N", help="how long to train a judge (default: 4000)"
     )
     add("--without-judge", action="store_true", help="leave the swaps out")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     judge: Judge | FittedJudge | None = None
     if not arguments.without_judge:
         size = min(model.card.image_size, SIZE)
-        file = arguments.judge or data / f"judge-{size}.safetensors"
+        file = arguments.judge or data / f"swaps-judge-{size}.safetensors"
         if file.exists():
             judge = Judge.load(file)
         else:

@@ -276,9 +276,9 @@ def _judge(run: JobRun, spec: JobSpec, config: TrainConfig, whole: Dataset) -> A
     ]
     if not spec.judge_steps or not names or config.network.image_channels != 3:
         return None
-    taught, file = only(whole, names), run.folder / "judge.safetensors"
+    taught, file = only(whole, names), run.folder / "swaps-judge.safetensors"
     if not file.exists():
-        train_judge(taught, config.network.image_size, spec.judge_steps).save(file)
+        train_judge(taught, config.network.image_size, spec.judge_steps, batch=64).save(file)
     return FittedJudge(Judge.load(file), taught.attributes, whole.attributes)
 
 

@@ -1,12 +1,18 @@
 """The judge of swaps: a classifier that shares nothing with a model but the attribute set.
 
-Another architecture (a plain network with batch normalisation and average pooling), another seed, and the
-other half of the images. It never takes part in training; it only says what it sees in swapped images.
+Another architecture (a small residual network with batch normalisation, He et al. 2016), another seed, and
+the other half of the images. It never takes part in training; it only says what it sees in swapped images.
+
+Swaps go to every value equally often, so it learns to say what an image shows were all values equally
+frequent (`dataset.log_priors`): a judge that has learned from photos that teenagers are rare sees hardly any,
+in photos either.
 """
 
 from __future__ import annotations
 
+import copy
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,34 +27,49 @@ from core.model import to_tensor
 from core.nets.layers import shrunk
 from core.precision import backward, choose_precision, shorter
 from core.training import losses
-from core.training.dataset import Dataset, balance_weights
+from core.training.augment import moved
+from core.training.dataset import Dataset, balance_weights, log_priors
 
-WIDTHS = (32, 64, 96, 128, 192)
+WIDTHS = (48, 96, 160, 256)
 SIZE = 64  # side of what it looks at, at the most: one judge, and one measure, for models of all sizes
+AVERAGE = 0.998  # decay of the mean of its weights, which is what judges
 
 
 class JudgeNetwork(nn.Module):
-    """(N, 3, S, S) in -1..1 to K logits (N, V_k)."""
+    """(N, 3, S, S) in -1..1, S at least 32, to K logits (N, V_k)."""
 
     def __init__(self, value_counts: list[int]) -> None:
         super().__init__()
         self.value_counts = value_counts
-        layers: list[nn.Module] = []
-        width = 3
-        for i, wider in enumerate(WIDTHS):
-            layers += [nn.Conv2d(width, wider, 5 if i == 0 else 3, 1, 2 if i == 0 else 1, bias=False)]
-            layers += [nn.BatchNorm2d(wider), nn.ReLU(), nn.MaxPool2d(2)]
-            width = wider
-        self.maps = nn.Sequential(*layers)
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, WIDTHS[0], 5, 2, 2, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU()
+        )
+        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in pairwise(WIDTHS)))
         self.drop = nn.Dropout(0.3)
-        self.head = nn.Linear(width * 4, sum(value_counts))
+        self.head = nn.Linear(WIDTHS[-1] * 4, sum(value_counts))
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         """As the class says."""
-        maps = self.maps(images)
+        maps = self.blocks(self.stem(images))
         # quarters, not one mean: hair is above, a beard below
         pooled = nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
         return list(self.head(self.drop(pooled)).split(self.value_counts, 1))
+
+
+class _Block(nn.Module):
+    """(N, I, S, S) to (N, O, S / 2, S / 2): two convolutions beside a straight way."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.straight = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = nn.functional.relu(self.norms[0](self.first(x)))
+        y = self.norms[1](self.second(y)) + self.norms[2](self.straight(nn.functional.avg_pool2d(x, 2)))
+        return nn.functional.relu(y)
 
 
 class Judge:
@@ -90,7 +111,7 @@ class Judge:
         return cls(network.to(memory_format=torch.channels_last), header["size"])
 
 
-def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 64, seed: int = 4242) -> Judge:
+def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 128, seed: int = 4242) -> Judge:
     """Train on the `judge` part of a prepared folder."""
     part = dataset.part("judge")
     if not len(part):
@@ -103,24 +124,51 @@ def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 64, seed: 
     labels = part.label_array()
     weights = balance_weights(labels, 0.5)
     weights /= weights.sum()
+    priors = log_priors(labels, weights, network.value_counts)
+    average = copy.deepcopy(network)
     rng = np.random.default_rng(seed)
     cpu = torch.device("cpu")
     precision = choose_precision("auto", cpu)
-    for _ in range(steps):
+    for step in range(steps):
         positions = rng.choice(len(part), batch, p=weights)
-        images, _ = part.batch(positions, size)
-        mirrored = torch.from_numpy(rng.random(batch) < 0.5)[:, None, None, None]
-        images = torch.where(mirrored, images.flip(3), images)
-        # shifted by up to three pixels and blurred at times: that generated images are smooth must not matter
-        dx, dy = rng.integers(-3, 4, 2)
-        images = images.roll((int(dy), int(dx)), (2, 3))
-        if rng.random() < 0.5:
-            images = nn.functional.avg_pool2d(images, 3, 1, 1)
+        images = _varied(part.batch(positions, size)[0], rng)
         with shorter(cpu, precision):
             logits = network(images.contiguous(memory_format=torch.channels_last))
-        loss = losses.classification([v.float() for v in logits], torch.from_numpy(labels[positions]))
+        told = [v.float() + p for v, p in zip(logits, priors, strict=True)]
+        loss = losses.classification(told, torch.from_numpy(labels[positions]))
         optimizer.zero_grad(set_to_none=True)
         backward(loss)
         optimizer.step()
         schedule.step()
-    return Judge(network, size)
+        _follow(average, network, min(AVERAGE, (1 + step) / (10 + step)))
+    return Judge(average, size)
+
+
+def _varied(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Images (N, 3, S, S) mirrored, moved and lit a little, some blurred, of some a square taken out.
+
+    That generated images are smooth must not matter, nor a single place decide.
+    """
+    count, side = len(images), images.shape[2]
+    mirror = torch.from_numpy(np.where(rng.random(count) < 0.5, -1.0, 1.0)).float()
+    draws = torch.from_numpy(rng.uniform(-1, 1, (4, count))).float()
+    images = moved(images, 0.12 * draws[0], torch.exp(0.1 * draws[1]), 0.08 * draws[2:].T, mirror)
+    contrast = torch.from_numpy(rng.uniform(0.75, 1.25, (count, 1, 1, 1))).float()
+    light = torch.from_numpy(rng.normal(0, 0.12, (count, 1, 1, 1))).float()
+    images = (images * contrast + light).clamp(-1, 1)
+    blurred = torch.from_numpy(rng.random(count) < 0.4)[:, None, None, None]
+    soft = nn.functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    images = torch.where(blurred, soft, images)
+    for i in np.flatnonzero(rng.random(count) < 0.25):
+        y, x = rng.integers(0, side * 3 // 4, 2)
+        images[i, :, y : y + side // 4, x : x + side // 4] = 0.0
+    return images
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    for mean, own in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.dtype.is_floating_point:
+            mean.lerp_(own, 1 - decay)
+        else:
+            mean.copy_(own)
