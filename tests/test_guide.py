@@ -14,12 +14,13 @@ from core.nets.guide import Guide
 from core.training import losses, stages
 from core.training.asking import RATE, Asking
 from core.training.batch import make_batch
-from core.training.dataset import Dataset
+from core.training.dataset import Dataset, log_priors
 from core.training.guide import worst_change
 from core.training.loop import Trainer, train
 from core.training.parallel import Team
 from core.training.run import Run
 from core.training.state import NUMBERED, STAGES, TrainState, stage_place
+from core.training.swaps import random_swaps, swap_losses
 from tests.synthetic import tiny_config, write_dataset
 
 CPU = torch.device("cpu")
@@ -30,6 +31,11 @@ def images_of(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     images, mask = dataset.batch(np.arange(count), size)
     return images, mask, torch.from_numpy(dataset.label_array()[:count])
+
+
+def flat(guide: Guide) -> torch.Tensor:
+    """All its weights, as they are now."""
+    return torch.cat([p.detach().flatten() for p in guide.parameters()])
 
 
 def worst(
@@ -71,8 +77,8 @@ def trained(dataset: Dataset, reach: float) -> Guide:
         draws = torch.Generator().manual_seed(step)
         batch = make_batch(images, images, mask, labels[rows], torch.from_numpy(rows), 16, draws)
         stages.step(config, state, batch, "guide", step / 90)
-    assert state.guide is not None
-    return state.guide
+    assert len(state.guides) == 1
+    return state.guides[0]
 
 
 def test_it_is_harder_to_fool_than_one_that_saw_the_images_alone(tmp_path: Path) -> None:
@@ -99,15 +105,15 @@ def test_swaps_are_judged_by_it_alone_and_it_rests(tmp_path: Path, monkeypatch: 
 
     def gradient(seed: int) -> tuple[float, torch.Tensor, Guide]:
         state = TrainState.fresh(config, [len(a.values) for a in dataset.attributes], 24, CPU)
-        assert state.guide is not None
+        assert len(state.guides) == 1
         torch.manual_seed(seed)
-        torch.nn.init.normal_(state.guide.head.weight, std=0.1)
+        torch.nn.init.normal_(state.guides[0].head.weight, std=0.1)
         state.features = stages.perceptual_features(state.networks.classifier)
         state.optimizers = stages.make_optimizers(config, state, "synthesis")
         found = stages.step(config, state, batch, "synthesis", 0.5)
         weight = state.networks.generator.mapping[0].weight  # type: ignore[union-attr, index]
         assert weight.grad is not None
-        return float(found["swapping"]), weight.grad, state.guide
+        return float(found["swapping"]), weight.grad, state.guides[0]
 
     (one, first, guide), (other, second, _) = gradient(1), gradient(2)
     assert one != other and not torch.allclose(first, second)
@@ -149,6 +155,60 @@ def test_a_run_with_a_guide_resumes_to_the_same_weights(tmp_path: Path) -> None:
         assert torch.equal(a, b), name
     # a model holds no guide: it is for training only
     assert not any("guide" in name for name in whole.networks.state_dict())
+
+
+def test_two_guides_share_nothing_and_both_are_asked(tmp_path: Path) -> None:
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 40)).part("train")
+    config = tiny_config(
+        "warmup.steps=3", "disentanglement.steps=2", "amortisation.steps=1", "synthesis.steps=1",
+        "guide.steps=3", "guide.batch=16", "guide.begin=both", "synthesis.swapping=1.0",
+    )  # fmt: skip
+    run = Run.start(tmp_path / "run", config)
+    trainer = Trainer(config, dataset, run, CPU)
+    trainer.resume()
+    while STAGES[trainer.state.stage] != "guide":
+        assert trainer.run_stage(None)
+    first, second = trainer.state.guides
+    assert type(first.features) is type(trainer.state.networks.classifier.features)
+    before = [flat(guide) for guide in (first, second)]
+    assert trainer.run_stage(None)
+    for guide, old in zip((first, second), before, strict=True):
+        assert not torch.equal(flat(guide), old)
+    stored = run.load_checkpoint()
+    assert stored is not None
+    again = Trainer(config, dataset, run, CPU)
+    again.resume()
+    for guide, other in zip(trainer.state.guides, again.state.guides, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(guide.parameters(), other.parameters(), strict=True))
+    # the loss of swaps is the mean of what each of them alone would say
+    images, mask, labels = images_of(dataset, 12)
+    batch = make_batch(images, images, mask, labels, torch.arange(12), 16, torch.Generator().manual_seed(0))
+    state = again.state
+    codes = torch.zeros(12, len(dataset.attributes), state.networks.embeddings.tables[0].shape[1])
+    swaps = random_swaps(list(state.networks.embeddings.tables), codes, batch)
+    seen = [torch.full((12, len(a.values)), 1 / len(a.values)) for a in dataset.attributes]
+    found = []
+    for guides in (state.guides[:1], state.guides[1:], state.guides):
+        alone = replace(state, guides=guides)
+        found.append(torch.stack(swap_losses(alone, batch, swaps, images, seen, batch.counts())).detach())
+    assert not torch.allclose(found[0], found[1])
+    torch.testing.assert_close(found[2], (found[0] + found[1]) / 2)
+
+
+def test_how_frequent_a_value_is_does_not_tell_a_guide_what_a_swap_shows() -> None:
+    labels = np.array([[0, -1]] * 90 + [[1, -1]] * 9 + [[-1, -1]] * 50)
+    priors = log_priors(labels, np.ones(len(labels)), [2, 3])
+    assert priors[0].exp().tolist() == pytest.approx([91 / 101, 10 / 101]) and priors[1].tolist() == [0, 0, 0]
+    # images that show nothing: a classifier of them says the shares, a guide that all are alike
+    known = torch.from_numpy(labels[:99])
+    for prior, wanted in ((torch.zeros(2), 90 / 99), (priors[0], 0.5)):
+        logits = torch.zeros(2, requires_grad=True)
+        optimizer = torch.optim.Adam([logits], 0.1)
+        for _ in range(300):
+            optimizer.zero_grad()
+            losses.classification([(logits + prior).expand(99, 2), torch.zeros(99, 3)], known).backward()
+            optimizer.step()
+        assert float(logits.softmax(0)[0].detach()) == pytest.approx(wanted, abs=0.03)
 
 
 def test_checkpoints_of_before_the_guide_are_understood() -> None:

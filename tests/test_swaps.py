@@ -79,7 +79,7 @@ def test_the_swap_before_is_to_stay(tmp_path: Path) -> None:
     state = TrainState.fresh(config, counts, 24, torch.device("cpu"))
     state.features = stages.perceptual_features(state.networks.classifier)
     state.asking = Asking(counts, 0.9)
-    assert state.guide is not None
+    assert len(state.guides) == 1
     images, mask = dataset.batch(np.arange(12), 32)
     labels = torch.from_numpy(dataset.label_array()[:12])
     batch = make_batch(images, images, mask, labels, torch.arange(12), 16, torch.Generator().manual_seed(0))
@@ -87,7 +87,7 @@ def test_the_swap_before_is_to_stay(tmp_path: Path) -> None:
     batch = replace(batch, swap_attribute=torch.zeros(12, dtype=torch.int64), swap_draw=torch.zeros(12))
     batch = replace(batch, second=torch.tensor([[0.0, 0.0, 0.99]] * 12))
     bias = torch.cat([torch.tensor([9.0, *[0.0] * (count - 1)]) for count in counts])
-    for network in (state.guide, state.networks.classifier):
+    for network in (state.guides[0], state.networks.classifier):
         with torch.no_grad():
             torch.nn.init.zeros_(network.head.weight)
             network.head.bias.copy_(bias)

@@ -297,8 +297,8 @@ def test_a_batch_in_pieces_gives_the_whole_batchs_gradients(tmp_path: Path) -> N
                 assert state.residuals.weight.grad is not None
                 gradients["codes"] = state.residuals.weight.grad.to_dense()
             if name == "guide":
-                assert state.guide is not None
-                gradients = {n: p.grad for n, p in state.guide.named_parameters() if p.grad is not None}
+                assert len(state.guides) == 1
+                gradients = {n: p.grad for n, p in state.guides[0].named_parameters() if p.grad is not None}
             if name == "synthesis":
                 assert state.discriminator is not None
                 gradients |= {n: p.grad for n, p in state.discriminator.named_parameters()}  # type: ignore[misc]

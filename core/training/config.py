@@ -86,14 +86,16 @@ class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Not in the paper. It is trained on the worst that a change of at most `reach` (Euclidean, of -1..1, see
     `core.training.guide`) makes of each image, so that only changes that are seen please it. It begins
-    `fresh`, a small network, or as the model's `classifier`, which costs more.
+    `fresh`, a small network, or as the model's `classifier`, which costs more; or there are `both`, which
+    share no weight, and what pleases only one of them is not enough. `lr_fresh` is the small one's then.
     """
 
     steps: int = 0
     batch: int = 64
     lr: float = 1e-3
     reach: float = 2.0
-    begin: Literal["fresh", "classifier"] = "fresh"
+    lr_fresh: float = 1e-3
+    begin: Literal["fresh", "classifier", "both"] = "fresh"
 
 
 class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

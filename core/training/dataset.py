@@ -10,6 +10,7 @@ Images are read by row from the map, so memory stays flat however many there are
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -202,3 +203,20 @@ def balance_weights(labels: np.ndarray, power: float = 0.5) -> np.ndarray:
         mean = counts.sum() / max(1, (counts > 0).sum())
         weights[known] = np.maximum(weights[known], (mean / counts[labels[known, k]]) ** power)
     return weights / weights.mean()
+
+
+def log_priors(labels: np.ndarray, weights: np.ndarray, value_counts: Sequence[int]) -> list[torch.Tensor]:
+    """K tensors (V_k): the logarithm of how often each value is seen among labels (n, K) drawn by `weights`
+    (n,).
+
+    Without it, a classifier's logits say what an image shows were all values equally frequent, as the targets
+    of swaps are (Menon et al. 2021, "Long-tail learning via logit adjustment", equation 10). Zero for an
+    attribute without labels, and as though each value had been seen once more.
+    """
+    priors = []
+    for k, count in enumerate(value_counts):
+        known = labels[:, k] >= 0
+        seen = np.bincount(labels[known, k], weights[known], count) + weights.mean()
+        share = seen / seen.sum() if known.any() else np.ones(count)
+        priors.append(torch.from_numpy(np.log(share)).float())
+    return priors

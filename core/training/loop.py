@@ -25,7 +25,7 @@ from core.training import finetune, stages
 from core.training.augment import vary_grain, vary_light, vary_place
 from core.training.batch import Batch, make_batch
 from core.training.config import TrainConfig
-from core.training.dataset import Dataset, balance_weights
+from core.training.dataset import Dataset, balance_weights, log_priors
 from core.training.interrupt import Interrupted, interruptible
 from core.training.leakage import fit_to
 from core.training.parallel import Team
@@ -145,6 +145,8 @@ class Trainer:
         self.state.precision = choose_precision(config.precision, device)
         if self.state.asking is not None:
             self.state.asking.limit(torch.from_numpy(self.labels).to(device))
+        priors = log_priors(self.labels, self.labelled_weights, counts)
+        self.state.priors = [p.to(device) for p in priors]
         used = [getattr(config, name).batch for name in STAGES if getattr(config, name).steps]
         if self.team.size > 1 and min(used, default=2) < 2 * self.team.size:
             raise StudioError(

@@ -81,16 +81,16 @@ def make_optimizers(config: TrainConfig, state: TrainState, stage: str) -> dict[
         if base is not None:
             base.requires_grad_(False)
     if stage == "guide":
-        if state.guide is None:
-            return {}
-        return {"guide": decayed((state.guide, config.guide.lr))}
+        rates = config.guide.lr, config.guide.lr_fresh
+        pairs = tuple(zip(state.guides, rates, strict=False))
+        return {"guide": decayed(*pairs)} if pairs else {}
     if stage == "amortisation":
         return {"encoder": adam((nets.residual_encoder, config.amortisation.lr), betas=(0.9, 0.99))}
     y = config.synthesis
     # it judges swaps now and learns no more; gradients still pass through it
     nets.classifier.requires_grad_(False)
-    if state.guide is not None:
-        state.guide.requires_grad_(False)
+    for network in state.guides:
+        network.requires_grad_(False)
     both = ((nets.generator, y.lr_generator), (nets.residual_encoder, y.lr_encoder))
     chosen = {"networks": adam(*both, betas=(y.momentum, 0.99))}
     if state.discriminator is not None:
@@ -230,21 +230,23 @@ def amortisation(config: TrainConfig, state: TrainState, part: Part, share: floa
 
 
 def guide(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:
-    """Gradients of the guide of stage 3's swaps. In a fine-tuning it also learns what the classifier sees."""
-    network, batch, labels = state.guide, part.batch, part.batch.labels
-    assert network is not None
-    known = part.whole.known
+    """Gradients of the guides of swaps. In a fine-tuning they also learn what the classifier sees."""
+    batch, labels, known = part.batch, part.batch.labels, part.whole.known
     if state.teacher is not None:
         with torch.no_grad():
             probabilities = [v.softmax(1) for v in state.networks.classifier(batch.seen)]
         labels = filled(labels, probabilities)
         known = part.whole.images.expand(labels.shape[1])
-    images, mask = shrunk(batch.seen, network.image_size), mask_at(batch.mask, network.image_size)
-    reach = config.guide.reach * min(1.0, share / RISE + 0.1) * network.image_size / SIZE
-    worst = worst_change(network, images, mask, labels, known, reach, batch.swap_draw, batch.grain)
-    loss = losses.classification(network(worst), labels, known)
-    backward(loss)
-    return {"classification": loss}
+    parts: Losses = {}
+    for name, network in zip(("classification", "second_classification"), state.guides, strict=False):
+        images, mask = shrunk(batch.seen, network.image_size), mask_at(batch.mask, network.image_size)
+        reach = config.guide.reach * min(1.0, share / RISE + 0.1) * network.image_size / SIZE
+        worst = worst_change(network, images, mask, labels, known, reach, batch.swap_draw, batch.grain)
+        # what it then says is told apart from how frequent a value is
+        logits = [v + p for v, p in zip(network(worst), state.priors, strict=True)]
+        parts[name] = losses.classification(logits, labels, known)
+        backward(parts[name])
+    return parts
 
 
 def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) -> Losses:

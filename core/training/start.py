@@ -49,8 +49,17 @@ def start_stage(name: str, config: TrainConfig, coded: Dataset, state: TrainStat
     if name == "amortisation" and config.network.base_side and teacher is None:
         rows = torch.arange(len(coded), device=state.residuals.weight.device)
         encoder_base_start(config, coded, state.residual_codes(rows), state)
-    if name == "guide" and state.guide is not None and config.guide.begin == "classifier":
-        state.guide.load_state_dict(state.average.classifier.state_dict())
+    if name == "guide" and state.guides and config.guide.begin != "fresh":
+        state.guides[0].load_state_dict(state.average.classifier.state_dict())
+        begin_even(state.guides[0], state.priors)
+
+
+@torch.no_grad()
+def begin_even(guide: AttributeClassifier, priors: Sequence[torch.Tensor]) -> None:
+    """Take what a classifier knows of how frequent the values are out of its logits."""
+    bias = getattr(guide.head, "bias", None)
+    if isinstance(bias, torch.Tensor):
+        bias -= torch.cat(list(priors))
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from core.nets.build import Networks, build_discriminator
+from core.nets.classifier import AttributeClassifier
 from core.nets.discriminator import Discriminator
 from core.nets.guide import Guide
 from core.training.asking import Asking
@@ -42,8 +43,9 @@ class TrainState:
     residuals: nn.Embedding
     discriminator: Discriminator | None = None
     leakage: LinearLeakage | None = None
-    guide: Guide | None = None
+    guides: list[Guide] = field(default_factory=list)  # none, one, or two
     asking: Asking | None = None
+    priors: list[torch.Tensor] = field(default_factory=list)  # of the labels (`dataset.log_priors`)
     features: nn.Module | None = None
     teacher: Teacher | None = None  # the frozen base of a fine-tuning; not part of a checkpoint
     features_from_file: bool = False  # then a checkpoint need not hold them
@@ -73,16 +75,21 @@ class TrainState:
         critic = None
         if config.synthesis.adversarial and config.network.kind == "style":
             critic = build_discriminator(config.network).to(device)
-        guide = asking = None
+        guides: list[Guide] = []
+        asking = None
         if config.guide.steps:
-            like = networks.classifier if config.guide.begin == "classifier" else None
             sizes = config.network.image_channels, config.network.image_size
-            guide = Guide(*sizes, value_counts, like).to(device)
+            begin = config.guide.begin
+            likes: list[AttributeClassifier | None] = [] if begin == "fresh" else [networks.classifier]
+            likes += [] if begin == "classifier" else [None]
+            guides = [Guide(*sizes, value_counts, like).to(device) for like in likes]
             asking = Asking(value_counts, config.synthesis.success).to(device)
         leakage = None
         if config.synthesis.leakage:
             leakage = LinearLeakage(config.network.residual_dim, value_counts).to(device)
-        return cls(networks, average, residuals, critic, leakage, guide, asking, codes=images, team=team)
+        priors = [torch.zeros(count, device=device) for count in value_counts]  # as though all were equal
+        parts = networks, average, residuals, critic, leakage, guides, asking, priors
+        return cls(*parts, codes=images, team=team)
 
     def residual_codes(self, rows: torch.Tensor) -> torch.Tensor:
         """Codes (n, R) of the rows (n,), zeros for -1, without gradients. All processes must call."""
@@ -94,7 +101,7 @@ class TrainState:
             "average": self.average,
             "residuals": self.residuals,
             "discriminator": self.discriminator,
-            "guide": self.guide,
+            **dict(zip(("guide", "second_guide"), self.guides, strict=False)),
             "asking": self.asking,
             "leakage": self.leakage,
             "features": None if self.features_from_file else self.features,

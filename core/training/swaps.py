@@ -94,19 +94,25 @@ def swap_losses(
     probabilities: Sequence[torch.Tensor],
     whole: Whole,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`losses.swap` of swapped images as they are `shown` (`shown_swaps`).
+    """`losses.swap` of swapped images as they are `shown` (`shown_swaps`), the mean over the guides.
 
     `probabilities` are what the classifier sees in the photos.
     """
-    before, photos, weights = filled(batch.labels, probabilities), None, None
-    logits = (state.guide or state.networks.classifier)(shown)
-    if state.guide is not None and state.asking is not None:
+    before = filled(batch.labels, probabilities)
+    told, goal = swaps.told(before), (swaps.attribute, swaps.value)
+    if state.asking is None or not len(state.guides):
+        return losses.swap(state.networks.classifier(shown), *goal, told, whole.halves)
+    with torch.no_grad():
+        even = zip(state.networks.classifier(shown), state.priors, strict=True)
+        after = [(v - p).softmax(1) for v, p in even]
+    weights = state.asking.weigh(*goal, before, after)
+    found = []
+    for guide in state.guides:
         with torch.no_grad():
-            photos = swaps.clear([v.softmax(1) for v in state.guide(batch.seen)])
-            after = [v.softmax(1) for v in state.networks.classifier(shown)]
-        weights = state.asking.weigh(swaps.attribute, swaps.value, before, after)
-    told = swaps.told(before)
-    return losses.swap(logits, swaps.attribute, swaps.value, told, whole.halves, photos, weights)
+            photos = swaps.clear([v.softmax(1) for v in guide(batch.seen)])
+        found.append(losses.swap(guide(shown), *goal, told, whole.halves, photos, weights))
+    changed, kept = zip(*found, strict=True)
+    return torch.stack(changed).mean(), torch.stack(kept).mean()
 
 
 def _jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:

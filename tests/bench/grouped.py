@@ -49,7 +49,7 @@ def grouped_state(state: TrainState) -> TrainState:
             for name, child in list(parent.named_children()):
                 if isinstance(child, ModulatedConv):
                     setattr(parent, name, GroupedConv(child))
-    for module in (twin.networks, twin.average, twin.discriminator, twin.features, twin.guide):
+    for module in (twin.networks, twin.average, twin.discriminator, twin.features, *twin.guides):
         if module is not None:
             module.to(memory_format=torch.contiguous_format)
     return twin
