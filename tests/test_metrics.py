@@ -221,6 +221,18 @@ def direct(x, y):
     return np.sqrt((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()))
 
 
+def test_a_bent_probe_reads_an_angle_that_a_straight_one_cannot() -> None:
+    """Halves of a circle by turns: no straight line tells them apart."""
+    rng = np.random.default_rng(3)
+    angle = rng.uniform(0, 2 * np.pi, 1500)
+    codes = np.stack([np.cos(angle), np.sin(angle)], 1) + rng.normal(0, 0.02, (1500, 2))
+    turns = (angle // (np.pi / 3)).astype(int) % 2
+    (straight,), (bent,) = probe(codes, turns), probe(codes, turns, bent=True)
+    assert straight.accuracy.share < 0.75 and bent.accuracy.share > 0.93
+    (nothing,) = probe(rng.normal(size=(1500, 2)), turns, bent=True)
+    assert abs(nothing.above_guess) < 0.1
+
+
 def test_distance_correlation_is_that_of_its_definition():
     rng = np.random.default_rng(11)
     x = rng.normal(size=(40, 3))

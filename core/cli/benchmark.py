@@ -168,21 +168,27 @@ def table(result: dict[str, Any]) -> str:
         "| ---: | ---: | ---: | ---: | ---: |",
         "| " + " | ".join(_number(result[name]) for name in SCORES) + " |",
         "",
-        "| attribute | classified | leakage | majority | chance | distance correlation² |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| attribute | classified | leakage | leakage, bent | majority | chance | distance correlation² |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in result["attributes"]:
-        leak = result["leakage"].get(name, {})
-        shares = [result["accuracy"][name], *(leak.get(k) for k in ("accuracy", "majority", "chance"))]
-        cells = [*map(_percent, shares), _number(result["distance_correlation"][name])]
+        classified, dependence = result["accuracy"][name], result["distance_correlation"][name]
+        cells = [_percent(classified), *_read(result, "leakage", name), _number(dependence)]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     if result["residual"]:
-        lines += ["", "| residual factor | read | majority | chance |", "| --- | ---: | ---: | ---: |"]
-        for name, read in result["residual"].items():
-            cells = [_percent(read[k]) for k in ("accuracy", "majority", "chance")]
-            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines += ["", "| residual factor | read | read, bent | majority | chance |"]
+        lines += ["| --- | ---: | ---: | ---: | ---: |"]
+        for name in result["residual"]:
+            lines.append(f"| {name} | " + " | ".join(_read(result, "residual", name)) + " |")
     lines += ["", f"- reconstruction, mean squared error: {result['reconstruction_mse']:.3g}"]
     return "\n".join(lines)
+
+
+def _read(result: dict[str, Any], what: str, name: str) -> list[str]:
+    """What a straight and a bent probe read of a factor, and what guessing gets right."""
+    straight, bent = result[what].get(name, {}), result[f"{what}_bent"].get(name, {})
+    shares = straight.get("accuracy"), bent.get("accuracy"), straight.get("majority"), straight.get("chance")
+    return [_percent(share) for share in shares]
 
 
 def _percent(share: float | None) -> str:

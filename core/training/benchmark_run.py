@@ -38,6 +38,8 @@ def measure_benchmark(
       the residual code and the attribute, 0 in expectation where they are independent.
     - `residual`: what the same regression reads of the factors that are no attributes, which the residual
       code is there to hold.
+    - `leakage_bent` and `residual_bent`: what a support vector machine reads of both, which is not bound to
+      straight lines.
     - `reconstruction_mse`: mean squared error of decoded pixels in 0..1.
 
     `limit` measures on fewer images. StudioError if the folder is no benchmark, has too few held-out images,
@@ -73,6 +75,8 @@ def measure_benchmark(
     scores = dci(groups, y, seed=seed)
     leaks = probe(residual, y, attributes, seed=seed)
     kept = probe(residual, rest, others, seed=seed) if others else ()
+    bent_leaks = probe(residual, y, attributes, seed=seed, bent=True)
+    bent_kept = probe(residual, rest, others, seed=seed, bent=True) if others else ()
     dependence = distance_correlations(residual, [one_hot(column) for column in y.T], seed=seed)
     error = (decode_all(model, codes) - images / np.float32(255)) ** 2
     result = {
@@ -93,6 +97,8 @@ def measure_benchmark(
         "leakage": {p.name: _shares(p) for p in leaks},
         "distance_correlation": {name: d.squared for name, d in zip(attributes, dependence, strict=True)},
         "residual": {p.name: _shares(p) for p in kept},
+        "leakage_bent": {p.name: _shares(p) for p in bent_leaks},
+        "residual_bent": {p.name: _shares(p) for p in bent_kept},
         "reconstruction_mse": float(error.mean()),
     }
     return _finite(result)
