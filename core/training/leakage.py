@@ -13,6 +13,7 @@ from torch import nn
 
 from core.nets.build import Networks
 from core.nets.classifier import filled
+from core.precision import shorter
 from core.training.dataset import Dataset
 
 IMAGES, BATCH = 2000, 250  # that a fit looks at
@@ -69,7 +70,14 @@ class LinearLeakage(nn.Module):
 
 
 @torch.no_grad()
-def fit_to(leakage: LinearLeakage, dataset: Dataset, networks: Networks, size: int, seed: list[int]) -> None:
+def fit_to(
+    leakage: LinearLeakage,
+    dataset: Dataset,
+    networks: Networks,
+    size: int,
+    seed: list[int],
+    precision: torch.dtype = torch.float32,
+) -> None:
     """Fit to a random choice of images, encoded by `networks`; the same for the same seed and weights.
 
     Where there is no label, what the classifier is sure of stands for it: some hundred labels alone would
@@ -82,7 +90,8 @@ def fit_to(leakage: LinearLeakage, dataset: Dataset, networks: Networks, size: i
     codes, known = [], []
     for start in range(0, len(chosen), BATCH):
         images = dataset.batch(chosen[start : start + BATCH], size)[0].to(device)
-        codes.append(networks.residual_encoder(images))
-        probabilities = [logits.softmax(1) for logits in networks.classifier(images)]
+        with shorter(device, precision):
+            codes.append(networks.residual_encoder(images))
+            probabilities = [logits.softmax(1) for logits in networks.classifier(images)]
         known.append(filled(labels[start : start + BATCH], probabilities))
     leakage.fit(torch.cat(codes), torch.cat(known))

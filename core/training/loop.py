@@ -321,7 +321,7 @@ class Trainer:
         due = share >= y.leakage_after and state.step % y.leakage_every == 0
         if state.leakage is not None and due:
             seed = [self.config.seed, 500, state.step]
-            fit_to(state.leakage, self.dataset, state.networks, self.size, seed)
+            fit_to(state.leakage, self.dataset, state.networks, self.size, seed, state.precision)
 
     def _step(self, name: str, batch: Batch, share: float) -> stages.Losses | None:
         """One step; where memory runs out, in smaller pieces from then on. None, with nothing changed, if it
