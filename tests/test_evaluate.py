@@ -11,7 +11,7 @@ from core.errors import StudioError
 from core.model import Model
 from core.recipe import Refinement
 from core.training.dataset import Dataset
-from core.training.evaluate import encode_all, evaluate, pixels_of
+from core.training.evaluate import encode_all, evaluate, pixels_of, recall
 from core.training.fidelity import refined_metrics
 from core.training.finetune import FittedJudge
 from core.training.judge import Judge, train_judge
@@ -62,6 +62,14 @@ def test_evaluation_measures_shares_of_held_out_images(tiny_model: Path, judge: 
     assert isinstance(accuracy, dict) and accuracy["hair_color"] > 0.5
     assert isinstance(psnr, float) and psnr > 8
     assert evaluate(model, data, None, limit=60).keys().isdisjoint({"swap_success"})
+
+
+def test_recall_counts_every_value_alike() -> None:
+    labels = np.array([[0, 1]] * 8 + [[1, -1]] * 2)
+    found = np.array([[0, 1]] * 7 + [[1, -1]] + [[0, 0], [1, 0]])
+    # seven of eight, and one of two; of the second attribute one value is there, once unseen
+    assert recall(found, labels, ["a", "b"]) == {"a": pytest.approx((7 / 8 + 1 / 2) / 2), "b": 1.0}
+    assert recall(found, np.full((10, 2), -1), ["a", "b"]) == {}
 
 
 def test_swaps_after_refine_are_judged_by_one_that_was_fitted_too(

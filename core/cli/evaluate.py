@@ -26,6 +26,7 @@ SUMMARY = "measure the quality of a model"
 PER_ATTRIBUTE = {
     "accuracy": "classified",
     "judge_accuracy": "by the judge",
+    "judge_recall": "the same, mean of values",
     "swap_success": "swapped",
     "swap_success_kept_detail": "swapped, keep detail",
     "swap_preserved": "others unchanged",

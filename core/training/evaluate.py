@@ -30,7 +30,8 @@ def evaluate(
     - `reconstruction_psnr`: dB inside the photo, decoded against original.
     - `leakage`: accuracy of a logistic regression from residual codes to each attribute, cross-checked on a
       fifth of the same images, and `leakage_majority`, what guessing the commonest value gets right there.
-    - with a judge, of the attributes that it knows: `judge_accuracy` on the labelled photos themselves,
+    - with a judge, of the attributes that it knows: `judge_accuracy` on the labelled photos themselves, and
+      `judge_recall`, the mean over the values, all of which it takes for equally likely;
       `swap_success` and `swap_preserved` on decoded swaps, and both `..._kept_detail` on what *keep detail*
       shows at the model's resolution.
     """
@@ -50,7 +51,9 @@ def evaluate(
     metrics["leakage"] = {p.name: p.accuracy.share for p in probes}
     metrics["leakage_majority"] = {p.name: p.majority for p in probes}
     if judge is not None:
-        metrics["judge_accuracy"] = accuracy(judge.values(images), labels, names)
+        judged = judge.values(images)
+        metrics["judge_accuracy"] = accuracy(judged, labels, names)
+        metrics["judge_recall"] = recall(judged, labels, names)
         metrics |= judge_swaps(model, judge, images, codes, lambda swapped: decode_all(model, swapped))
     return metrics
 
@@ -64,6 +67,18 @@ def accuracy(found: np.ndarray, labels: np.ndarray, names: list[str]) -> dict[st
         for k, name in enumerate(names)
         if known[:, k].any()
     }
+
+
+def recall(found: np.ndarray, labels: np.ndarray, names: list[str]) -> dict[str, float]:
+    """The same of each value, and the mean over those that are there."""
+    means = {}
+    for k, name in enumerate(names):
+        seen = labels[found[:, k] >= 0, k]
+        right = seen == found[found[:, k] >= 0, k]
+        shares = [right[seen == value].mean() for value in np.unique(seen[seen >= 0])]
+        if shares:
+            means[name] = float(np.mean(shares))
+    return means
 
 
 def judge_swaps(
