@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.cli.bench_train import _whole
 from core.training import stages
 from core.training.batch import make_batch
 from core.training.dataset import Dataset
@@ -37,3 +38,13 @@ def test_the_plain_generator_has_our_losses(stage: str, tmp_path: Path) -> None:
     for name in ours:
         assert ours[name] == pytest.approx(theirs[name], rel=1e-3), name
     assert torch.allclose(gradient, other, atol=1e-3 * float(gradient.abs().max()))
+
+
+def test_a_whole_training_is_weighed_by_its_steps() -> None:
+    config = tiny_config("warmup.steps=10", "synthesis.steps=30")
+    rows = {
+        "warmup": {"batch": 60, "ours": 10.0, "plain": 5.0},  # a minute, two minutes
+        "synthesis": {"batch": 20, "ours": 10.0, "plain": 2.5},  # a minute, four minutes
+    }
+    assert _whole(config, rows) == {"minutes": pytest.approx(2.0), "times": pytest.approx(3.0)}
+    assert _whole(config, {"warmup": {"batch": 60, "ours": 10.0}}) == {"minutes": pytest.approx(1.0)}

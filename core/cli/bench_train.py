@@ -101,7 +101,19 @@ def measure(preset: str, folder: Path, steps: int, plain: Any, quiet: bool = Fal
                     for key in losses["ours"]
                 )
             found["stages"][name] = row
+    found |= _whole(trainer.config, found["stages"])
     return found
+
+
+def _whole(config: TrainConfig, rows: dict[str, Any]) -> dict[str, float]:
+    """What all steps of a training take at these rates, in minutes, and how many times as long plainly."""
+    seconds = {
+        side: sum(getattr(config, name).steps * row["batch"] / row[side] for name, row in rows.items())
+        for side in ("ours", "plain")
+        if all(side in row for row in rows.values())
+    }
+    whole = {"minutes": seconds["ours"] / 60}
+    return whole | ({"times": seconds["plain"] / seconds["ours"]} if "plain" in seconds else {})
 
 
 def _race(
@@ -197,6 +209,10 @@ def table(result: dict[str, Any]) -> str:
             else:
                 cells += ["", "", ""]
             lines.append("| " + " | ".join(cells) + " |")
+        cells = [preset, "all its steps", "", f"{found['minutes']:.0f} minutes", ""]
+        lines.append(
+            "| " + " | ".join([*cells, f"{found['times']:.2f}" if "times" in found else "", ""]) + " |"
+        )
     for preset, found in result["presets"].items():
         for side, megabytes in found.get("peak_megabytes", {}).items():
             lines.append(f"- peak memory of {preset}, {side}: {megabytes:.0f} MB" if megabytes else "")
