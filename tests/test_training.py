@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from core.training.loop import Trainer, train
 from core.training.run import Run
 from core.training.state import STAGES, TrainState
 from tests.synthetic import draw_faces, faces_attributes, tiny_config, write_dataset
+
+CPU = torch.device("cpu")
 
 
 def test_trained_model_saves_and_loads_the_same(tiny_model: Path) -> None:
@@ -310,6 +313,24 @@ def test_a_batch_in_pieces_gives_the_whole_batchs_gradients(tmp_path: Path) -> N
             assert torch.allclose(one[key], four[key], atol=1e-4 * scale + 1e-7), (name, key)
         for key in loss_a:
             assert float(loss_a[key]) == pytest.approx(float(loss_b[key]), rel=1e-4), (name, key)
+
+
+def test_stage_3_may_have_a_noise_of_its_own(tmp_path: Path) -> None:
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 24))
+    images, mask = dataset.batch(np.arange(8), 32)
+    labels = torch.from_numpy(dataset.label_array()[:8])
+    batch = make_batch(images, images, mask, labels, torch.arange(8), 16, torch.Generator().manual_seed(0))
+    silent = replace(batch, noise=torch.zeros_like(batch.noise))
+    errors = []
+    for setting in ("disentanglement.residual_noise=2.0", "synthesis.residual_noise=0.0"):
+        config = tiny_config("disentanglement.residual_noise=2.0", setting)
+        for drawn in (batch, silent):
+            state = TrainState.fresh(config, [len(a.values) for a in dataset.attributes], 24, CPU)
+            state.features = stages.perceptual_features(state.networks.classifier)
+            state.optimizers = stages.make_optimizers(config, state, "synthesis")
+            errors.append(float(stages.step(config, state, drawn, "synthesis", 0.5)["pixels"]))
+    # that of stage 1 where nothing else is said; else its own, which is none here
+    assert errors[0] != errors[1] and errors[2] == errors[3] == errors[1]
 
 
 def test_short_memory_makes_batches_smaller_and_says_so(

@@ -105,6 +105,7 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     with one randomly swapped attribute, so that a swap shows what it says, and `keeping` that of its loss on
     the other attributes of these images, which are to stay; it sees them with noise of up to `grain`.
     `pairs` is the share of these swaps that are of images which had another swap before, as people make them.
+    `residual_noise` is the noise of this stage, where it is another than that of stage 1.
     `nearness` is the weight of how much a swap changes in all (mean absolute and squared difference);
     `leakage` that of what a linear regression reads of the attributes in the residual codes, fitted anew
     every `leakage_every`; it counts from the share `leakage_after` of the stage on and grows to its weight
@@ -119,6 +120,7 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lr_encoder: float = 5e-4
     lr_discriminator: float = 1e-3
     momentum: float = 0.5  # Adam's first beta for generator and encoder
+    residual_noise: float | None = None
     latent_matching: float = 1.0
     adversarial: float = 0.0
     adversarial_after: float = 0.1

@@ -262,7 +262,8 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         probabilities = [v.softmax(1) for v in nets.classifier(batch.seen)]
         attributes = nets.embeddings.assign(probabilities, batch.labels)
     residual = nets.residual_encoder(batch.seen)
-    made = nets.generator(torch.cat([attributes.flatten(1), residual + s.residual_noise * batch.noise], 1))
+    noise = s.residual_noise if y.residual_noise is None else y.residual_noise
+    made = nets.generator(torch.cat([attributes.flatten(1), residual + noise * batch.noise], 1))
     parts = _reconstruction(config, state, made, part)
     decay = losses.mean(residual.square().sum(1), whole.images)
     total = parts["reconstruction"] + s.residual_decay * decay
