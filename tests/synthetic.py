@@ -44,6 +44,7 @@ TINY = (
     "reconstruction.mse=0.0",
     "reconstruction.perceptual=0.5",
     "guide.steps=0",
+    "guide.begin=classifier",
     "synthesis.steps=20",
     "synthesis.batch=16",
     "synthesis.lr_generator=3e-4",

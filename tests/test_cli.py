@@ -338,7 +338,10 @@ def test_evaluate_measures_and_writes_the_card(run: Edit, tiny_model: Path, tmp_
     judge = (data / "swaps-judge-32.safetensors").stat().st_mtime_ns
     code, said, err = run(*evaluate)
     assert (code, err) == (0, "")
-    assert said.startswith("| | classified | by the judge | swapped |") and "| hair_color | " in said
+    assert (
+        said.startswith("| | classified | by the judge | the same, mean of values | swapped |")
+        and "| hair_color | " in said
+    )
     assert (data / "swaps-judge-32.safetensors").stat().st_mtime_ns == judge
     assert "swapped" not in run(*evaluate, "--without-judge")[1]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from safetensors.torch import load_file
 
 from core.errors import StudioError
@@ -322,8 +323,9 @@ def test_stage_3_may_have_a_noise_of_its_own(tmp_path: Path) -> None:
     batch = make_batch(images, images, mask, labels, torch.arange(8), 16, torch.Generator().manual_seed(0))
     silent = replace(batch, noise=torch.zeros_like(batch.noise))
     errors = []
-    for setting in ("disentanglement.residual_noise=2.0", "synthesis.residual_noise=0.0"):
-        config = tiny_config("disentanglement.residual_noise=2.0", setting)
+    config = tiny_config("disentanglement.residual_noise=2.0")
+    for own in (None, 0.0):
+        config = structs.replace(config, synthesis=structs.replace(config.synthesis, residual_noise=own))
         for drawn in (batch, silent):
             state = TrainState.fresh(config, [len(a.values) for a in dataset.attributes], 24, CPU)
             state.features = stages.perceptual_features(state.networks.classifier)
