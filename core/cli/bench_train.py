@@ -209,10 +209,8 @@ def table(result: dict[str, Any]) -> str:
             else:
                 cells += ["", "", ""]
             lines.append("| " + " | ".join(cells) + " |")
-        cells = [preset, "all its steps", "", f"{found['minutes']:.0f} minutes", ""]
-        lines.append(
-            "| " + " | ".join([*cells, f"{found['times']:.2f}" if "times" in found else "", ""]) + " |"
-        )
+        times = f"{found['times']:.2f}" if "times" in found else ""
+        lines.append(f"| {preset} | all its steps | | {found['minutes']:.0f} minutes | | {times} | |")
     for preset, found in result["presets"].items():
         for side, megabytes in found.get("peak_megabytes", {}).items():
             lines.append(f"- peak memory of {preset}, {side}: {megabytes:.0f} MB" if megabytes else "")

@@ -10,6 +10,7 @@ import torch
 
 from core.editing.blend import feather_mask
 from core.metrics.probe import probe
+from core.metrics.sap import balanced_accuracy
 from core.metrics.swaps import swap_score
 from core.model import Codes, Model, to_bytes
 from core.recipe import Swap
@@ -71,14 +72,12 @@ def accuracy(found: np.ndarray, labels: np.ndarray, names: list[str]) -> dict[st
 
 def recall(found: np.ndarray, labels: np.ndarray, names: list[str]) -> dict[str, float]:
     """The same of each value, and the mean over those that are there."""
-    means = {}
-    for k, name in enumerate(names):
-        seen = labels[found[:, k] >= 0, k]
-        right = seen == found[found[:, k] >= 0, k]
-        shares = [right[seen == value].mean() for value in np.unique(seen[seen >= 0])]
-        if shares:
-            means[name] = float(np.mean(shares))
-    return means
+    known = (labels >= 0) & (found >= 0)
+    return {
+        name: balanced_accuracy(found[known[:, k], k], labels[known[:, k], k])
+        for k, name in enumerate(names)
+        if known[:, k].any()
+    }
 
 
 def judge_swaps(

@@ -145,8 +145,7 @@ class Trainer:
         self.state.precision = choose_precision(config.precision, device)
         if self.state.asking is not None:
             self.state.asking.limit(torch.from_numpy(self.labels).to(device))
-        priors = log_priors(self.labels, self.labelled_weights, counts)
-        self.state.priors = [p.to(device) for p in priors]
+        self.state.priors = [p.to(device) for p in log_priors(self.labels, self.labelled_weights, counts)]
         used = [getattr(config, name).batch for name in STAGES if getattr(config, name).steps]
         if self.team.size > 1 and min(used, default=2) < 2 * self.team.size:
             raise StudioError(
