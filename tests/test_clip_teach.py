@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 from open_clip.loss import SigLipLoss
+from open_clip.model import CLIP
 from safetensors.torch import load_file
 
 from core.clip import ClipModel, find_choice
 from core.clip.captions import caption, choose_facts, told_row
 from core.clip.facts import FACTS, INDEX, celeba_facts, fits, utkface_facts
-from core.clip.lessons import VOCABULARY, Speech
+from core.clip.lessons import Speech
 from core.clip.measure import flagged_hair, measure_facial_hair
-from core.clip.teach import WEIGHTS_NAME, LabelledSigLipLoss, Pupil, Teaching, balance, eyes_of, teach
+from core.clip.teach import ARCHITECTURE, WEIGHTS_NAME, LabelledSigLipLoss, Teaching, balance, eyes_of, teach
 from core.clip.wordings import WORDINGS, held_out_wordings
 from core.errors import StudioError
 from core.nets.lite import Lite0, to_batch_norm
@@ -205,9 +206,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(drawn: tuple[Dataset, Pa
     first, second = (load_file(folder / WEIGHTS_NAME) for folder in (whole, again))
     assert all(torch.equal(first[name], tensor) for name, tensor in second.items())
     # the image side learned in the first stage, without its first layers, and the text side in the second
-    begun = to_batch_norm(
-        eyes, Pupil(np.ones(VOCABULARY, bool), np.full(len(FACTS), 0.3)).network.visual.trunk
-    )
+    begun = to_batch_norm(eyes, CLIP(**ARCHITECTURE).visual.trunk)
     prefix = "visual.trunk."
     assert torch.equal(first[prefix + "conv_stem.weight"], begun["conv_stem.weight"].half())
     assert not torch.equal(first[prefix + "conv_head.weight"], begun["conv_head.weight"].half())

@@ -12,7 +12,7 @@ from core.benchmarks.dsprites import DSpritesRenderer, draw
 from core.cli.train import preset_path
 from core.errors import StudioError
 from core.nets.build import NetworkConfig, Networks
-from core.nets.moments import BEYOND, Lines, Moments
+from core.nets.moments import BEYOND, Centred, Lines, Moments
 from core.training.benchmark_data import prepare_benchmark
 from core.training.config import load_config
 from core.training.dataset import Dataset
@@ -48,6 +48,30 @@ def test_only_networks_of_one_thing_on_black_have_moments() -> None:
         Networks(NetworkConfig(kind="style", classifier="moments"), [2])
     with pytest.raises(StudioError, match="no classifier “lite0”"):
         Networks(NetworkConfig(kind="vae", classifier="lite0"), [2])
+    with pytest.raises(StudioError, match="no encoder “centred”"):
+        Networks(NetworkConfig(kind="style", encoder="centred"), [2])
+
+
+def test_a_centred_thing_has_lost_its_place_and_size_only() -> None:
+    def shown(shape: int, scale: int, orientation: int, x: int, y: int) -> torch.Tensor:
+        pixels = draw(np.array([[shape, scale, orientation, x, y]]))[..., 0]
+        return Centred()(torch.from_numpy(pixels)[:, None].float() / 127.5 - 1)
+
+    ellipse = shown(1, 5, 8, 3, 25)
+    assert ellipse.shape == (1, 1, 64, 64) and ellipse.min() >= -1 and ellipse.max() <= 1
+    # the whole of it, in the middle
+    assert (ellipse[..., [0, -1], :] == -1).all() and (ellipse[..., [0, -1]] == -1).all()
+    mass, x, y = Moments(1).measured(ellipse)[0, :3].tolist()
+    assert (mass, x, y) == pytest.approx((32, 0, 0), abs=0.5)
+
+    def apart(other: torch.Tensor) -> float:
+        return (other - ellipse).abs().mean().item()
+
+    same = [apart(shown(1, 5, 8, 20, 4)), apart(shown(1, 2, 8, 3, 25))]
+    others = [apart(shown(1, 5, 12, 3, 25)), apart(shown(2, 5, 8, 3, 25)), apart(shown(0, 5, 8, 3, 25))]
+    assert max(same) < 0.5 * min(others)
+    black = Centred()(torch.full((1, 1, 64, 64), -1.0))
+    assert (black == -1).all()
 
 
 def test_moments_about_the_centre_don_t_depend_on_the_place() -> None:

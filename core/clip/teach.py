@@ -12,6 +12,7 @@ of the images in it; see `docs/annotator.md` in resources.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
@@ -36,6 +37,7 @@ from core.clip.model import BATCH
 from core.errors import StudioError
 from core.files import atomic_write
 from core.model import Model
+from core.nets.average import follow
 from core.nets.lite import Lite0, to_batch_norm
 from core.paths import resources
 from core.precision import Precision, backward, choose_precision, shorter
@@ -59,7 +61,6 @@ ARCHITECTURE: dict[str, Any] = {
 SIZE = ARCHITECTURE["vision_cfg"]["image_size"]
 MEAN = STD = 0.5
 STARTER = "starter-faces"  # whose classifier the image side begins with
-RESTING = ("conv_stem", "bn1", "blocks.0", "blocks.1")  # they know lines and colours, and cost the most
 WEIGHTS_NAME = "open_clip_model.safetensors"
 
 
@@ -122,29 +123,22 @@ class LabelledSigLipLoss(SigLipLoss):
 class Pupil(nn.Module):
     """The network, and a vector, a bias and a scale for facts, which the finished model does without."""
 
-    def __init__(self, known: np.ndarray, shares: np.ndarray) -> None:
-        """`known` tokens have an embedding; `shares` (F,) of images for which a fact is true."""
+    def __init__(self, known: np.ndarray, shares: np.ndarray, eyes: Lite0) -> None:
+        """`known` tokens have an embedding; `shares` (F,) of images for which a fact is true.
+
+        The image side begins with what `eyes` know.
+        """
         super().__init__()
         self.network = CLIP(**ARCHITECTURE)
         with torch.no_grad():
             self.network.token_embedding.weight[torch.from_numpy(~known)] = 0
-        self.network.visual.to(memory_format=torch.channels_last)
-        for name, parameter in self.network.visual.trunk.named_parameters():
-            parameter.requires_grad_(not name.startswith(RESTING))
+        # timm's network without its normalisation, which would rest, and with quicker gradients
+        self.network.visual.trunk = copy.deepcopy(eyes).to(memory_format=torch.channels_last)
+        for module in self.network.visual.trunk.first_layers():
+            module.requires_grad_(False)  # they know lines and colours, and cost the most
         self.facts = nn.Parameter(torch.randn(len(shares), ARCHITECTURE["embed_dim"]) * 0.02)
         self.fact_bias = nn.Parameter(torch.from_numpy(np.log(shares / (1 - shares)).astype(np.float32)))
         self.fact_scale = nn.Parameter(torch.tensor(math.log(20.0)))
-
-    def begin(self, eyes: Lite0) -> None:
-        """Let the image side begin with what `eyes` know."""
-        tensors = to_batch_norm(eyes, self.network.visual.trunk)
-        self.network.visual.trunk.load_state_dict(tensors)
-
-    def train(self, mode: bool = True) -> Pupil:
-        """The statistics of the batch normalisation stay: small batches of faces would disturb them."""
-        super().train(mode)
-        self.network.visual.eval()
-        return self
 
 
 def balance(shares: torch.Tensor) -> torch.Tensor:
@@ -193,10 +187,10 @@ def teach(
     length = ARCHITECTURE["text_cfg"]["context_length"]
     speech = Speech(faces, settings.seed, settings.vocabulary, length)
     torch.manual_seed(settings.seed)
-    pupil = Pupil(speech.known, faces.shares)
-    pupil.begin(eyes_of(resources() / "models" / STARTER) if eyes is None else eyes)
+    eyes = eyes or eyes_of(resources() / "models" / STARTER)
+    pupil = Pupil(speech.known, faces.shares, eyes)
     optimizer, unknown = _optimizer(pupil, settings), torch.from_numpy(speech.unknown)
-    average = {name: t.detach().clone() for name, t in pupil.network.state_dict().items()}
+    average = copy.deepcopy(pupil.network)
     step = _restore(run, pupil, optimizer, average)
     run.event("start", step=step, images=len(chosen), words=len(speech.words))
     pupil.train()
@@ -210,7 +204,7 @@ def teach(
             losses = _fact_losses(pupil, faces, step, settings)
         else:
             if embeddings is None:
-                embeddings = _lock(pupil, average, faces)
+                embeddings = _lock(pupil, average, faces, settings)
             losses = _caption_losses(pupil, faces, embeddings, speech, step, settings)
         backward(sum(losses.values(), torch.zeros(())))
         words = pupil.network.token_embedding.weight.grad
@@ -221,7 +215,7 @@ def teach(
         with torch.no_grad():
             pupil.network.logit_scale.clamp_(0, math.log(100))
         step += 1
-        _update_average(average, pupil.network, min(settings.average, (1 + step) / (10 + step)))
+        follow(average, pupil.network, settings.average, step)
         numbers = {name: loss.item() for name, loss in losses.items()}
         running = {name: 0.95 * running.get(name, value) + 0.05 * value for name, value in numbers.items()}
         progress(step, settings.steps, running)
@@ -230,7 +224,7 @@ def teach(
             run.event("step", step=step, scale=pupil.network.logit_scale.exp().item(), **running)
         if step % settings.checkpoint_every == 0 or stop or step == settings.steps:
             _checkpoint(run, pupil, optimizer, average, step)
-            save_annotator(folder / "model", average, speech.words, step)
+            save_annotator(folder / "model", _published(average), speech.words, step)
         if stop and step < settings.steps:
             run.event("stopped", step=step)
             return None
@@ -247,22 +241,27 @@ def _fact_losses(pupil: Pupil, faces: Faces, step: int, settings: Teaching) -> d
     loss.targets = torch.from_numpy(faces.facts[rows])
     loss.weights = balance(torch.from_numpy(faces.shares))
     images = _normalised(faces.shown(rows, SIZE, rng))
-    with shorter(images.device, choose_precision(settings.precision, images.device)):
-        found = F.normalize(pupil.network.encode_image(images).float(), dim=-1)
+    found = _seen(pupil, images, settings)
     return {"facts": loss(found, F.normalize(pupil.facts, dim=-1), pupil.fact_scale.exp(), pupil.fact_bias)}
 
 
 @torch.no_grad()
-def _lock(pupil: Pupil, average: dict[str, torch.Tensor], faces: Faces) -> torch.Tensor:
+def _lock(pupil: Pupil, average: CLIP, faces: Faces, settings: Teaching) -> torch.Tensor:
     """Give the image side its averaged weights, and return the (N, D) embeddings of all images."""
-    visual = {n.removeprefix("visual."): t for n, t in average.items() if n.startswith("visual.")}
-    pupil.network.visual.load_state_dict(visual)
+    pupil.network.visual.load_state_dict(average.visual.state_dict())
     pupil.network.visual.requires_grad_(False)
     rng, found = np.random.default_rng(0), []
     for start in range(0, len(faces.facts), BATCH):
         rows = np.arange(start, min(start + BATCH, len(faces.facts)))
-        found.append(pupil.network.encode_image(_normalised(faces.shown(rows, SIZE, rng)), normalize=True))
+        found.append(_seen(pupil, _normalised(faces.shown(rows, SIZE, rng)), settings))
     return torch.cat(found)
+
+
+def _seen(pupil: Pupil, images: torch.Tensor, settings: Teaching) -> torch.Tensor:
+    """(N, D) embeddings of length 1 of images (N, 3, S, S)."""
+    with shorter(images.device, choose_precision(settings.precision, images.device)):
+        found = pupil.network.encode_image(images)
+    return F.normalize(found.float(), dim=-1)
 
 
 def _caption_losses(
@@ -318,35 +317,21 @@ def _schedule(step: int, settings: Teaching) -> float:
     return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done / whole)))
 
 
-@torch.no_grad()
-def _update_average(average: dict[str, torch.Tensor], network: nn.Module, decay: float) -> None:
-    for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point():
-            average[name].lerp_(tensor, 1 - decay)
-        else:
-            average[name].copy_(tensor)
-
-
-def _checkpoint(
-    run: Run, pupil: Pupil, optimizer: torch.optim.Optimizer, average: dict[str, torch.Tensor], step: int
-) -> None:
+def _checkpoint(run: Run, pupil: Pupil, optimizer: torch.optim.Optimizer, average: CLIP, step: int) -> None:
     tensors = {f"pupil.{n}": t for n, t in pupil.state_dict().items()}
-    tensors.update({f"average.{n}": t for n, t in average.items()})
+    tensors.update({f"average.{n}": t for n, t in average.state_dict().items()})
     for index, state in optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer.{index}.{n}": t for n, t in state.items()})
     run.save_checkpoint(tensors, {"step": step})
 
 
-def _restore(
-    run: Run, pupil: Pupil, optimizer: torch.optim.Optimizer, average: dict[str, torch.Tensor]
-) -> int:
+def _restore(run: Run, pupil: Pupil, optimizer: torch.optim.Optimizer, average: CLIP) -> int:
     loaded = run.load_checkpoint()
     if loaded is None:
         return 0
     tensors, state = loaded
     pupil.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("pupil.")})
-    for name in average:
-        average[name].copy_(tensors[f"average.{name}"])
+    average.load_state_dict({n[8:]: t for n, t in tensors.items() if n.startswith("average.")})
     saved = optimizer.state_dict()
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
@@ -355,6 +340,14 @@ def _restore(
             moments.setdefault(int(index), {})[kind] = tensor
     optimizer.load_state_dict({"state": moments, "param_groups": saved["param_groups"]})
     return int(state["step"])
+
+
+def _published(network: CLIP) -> dict[str, torch.Tensor]:
+    """The weights of `network` by open_clip's names, with timm's image side."""
+    trunk = "visual.trunk."
+    others = {n: t for n, t in network.state_dict().items() if not n.startswith(trunk)}
+    theirs = to_batch_norm(network.visual.trunk, CLIP(**ARCHITECTURE).visual.trunk)
+    return others | {trunk + n: t for n, t in theirs.items()}
 
 
 def save_annotator(folder: Path, weights: dict[str, torch.Tensor], words: list[str], step: int) -> None:

@@ -16,27 +16,30 @@ from core.nets.encoder import ResidualEncoder
 from core.nets.generator import StyleGenerator
 from core.nets.layers import Trunk
 from core.nets.lite import Lite0
-from core.nets.moments import Lines, Moments
+from core.nets.moments import Centred, Lines, Moments
 from core.nets.vae import ConvDecoder, ConvEncoder
 
 CLASSIFIERS = {"style": ("trunk", "lite0"), "vae": ("trunk", "moments")}
+ENCODERS = {"style": ("whole",), "vae": ("whole", "centred")}
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sizes of the networks. `kind`: `style` for photos (2^k px), `vae` for 64 px synthetic images.
 
     `classifier`: a `trunk` of `classifier_widths`, or `lite0`, which may begin with what it learned on
-    ImageNet; of the kind `vae` a `trunk` of fixed sizes, or `moments`, for one bright thing on black. `fold`:
-    pixels a side of the image in one place of the generator's and encoder's finest maps; 2 makes them about
-    four times as fast. With `base_side` both have a linear part beside the deep one (see `StyleGenerator`,
-    `ResidualEncoder`). `discriminator_size`: side of what a discriminator sees, 0 for all: a coarse one minds
-    stains and shapes, and never that a picture is soft.
+    ImageNet; of the kind `vae` a `trunk` of fixed sizes, or `moments`, for one bright thing on black.
+    `encoder`: the residual encoder sees the `whole` image, or, of the kind `vae`, one bright thing `centred`.
+    `fold`: pixels a side of the image in one place of the generator's and encoder's finest maps; 2 makes them
+    about four times as fast. With `base_side` both have a linear part beside the deep one (see
+    `StyleGenerator`, `ResidualEncoder`). `discriminator_size`: side of what a discriminator sees, 0 for all:
+    a coarse one minds stains and shapes, and never that a picture is soft.
     """
 
     kind: Literal["style", "vae"] = "style"
     image_size: int = 64
     image_channels: int = 3
     classifier: Literal["trunk", "lite0", "moments"] = "trunk"
+    encoder: Literal["whole", "centred"] = "whole"
     fold: int = 1
     base_side: int = 0
     discriminator_size: int = 0
@@ -58,13 +61,14 @@ class Networks(nn.Module):
     """What a model is made of; the discriminator is only for training."""
 
     def __init__(self, config: NetworkConfig, value_counts: Sequence[int]) -> None:
-        """StudioError for a classifier that networks of this kind do not have."""
+        """StudioError for a classifier or an encoder that networks of this kind do not have."""
         super().__init__()
-        if config.classifier not in CLASSIFIERS[config.kind]:
-            raise StudioError(
-                f"Networks of the kind “{config.kind}” have no classifier “{config.classifier}”.",
-                f"Set network.classifier to {' or '.join(CLASSIFIERS[config.kind])}.",
-            )
+        for name, kinds in (("classifier", CLASSIFIERS), ("encoder", ENCODERS)):
+            if getattr(config, name) not in kinds[config.kind]:
+                raise StudioError(
+                    f"Networks of the kind “{config.kind}” have no {name} “{getattr(config, name)}”.",
+                    f"Set network.{name} to {' or '.join(kinds[config.kind])}.",
+                )
         code_dim = config.code_dim(len(value_counts))
         self.embeddings = ValueEmbeddings(value_counts, config.embedding_dim)
         self.generator: StyleGenerator | ConvDecoder
@@ -78,6 +82,8 @@ class Networks(nn.Module):
                 features = ConvEncoder(config.image_channels, 256)
                 self.classifier = AttributeClassifier(features, 256, value_counts)
             self.residual_encoder = ConvEncoder(config.image_channels, config.residual_dim)
+            if config.encoder == "centred":
+                self.residual_encoder = nn.Sequential(Centred(), self.residual_encoder)
             self.generator = ConvDecoder(code_dim, config.image_channels)
         else:
             trunk: Trunk | Lite0

@@ -17,6 +17,7 @@ from core.precision import unshortened
 
 HIGHEST = 4  # order of the central moments
 RIDGE = 1e-4  # of standardised features, of which some are nearly the same
+REACH = 2.0  # of an ellipse of dSprites the longer axis is 1.6 times as long as a square of its mass
 BEYOND = 10.0  # deviations inside a value
 LOG_2 = math.log(2.0)
 
@@ -43,9 +44,7 @@ class Moments(nn.Module):
         light = (images.float() + 1) / 2
         side = images.shape[2]
         place = (torch.arange(side, device=images.device) + 0.5) / side - 0.5
-        mass = light.sum((2, 3)).clamp(min=1.0)  # in pixels; a black picture has no centre
-        x = (light.sum(2) * place).sum(2) / mass
-        y = (light.sum(3) * place).sum(2) / mass
+        mass, x, y = _mass_and_centre(light, place)
         across = (place - x[..., None])[:, :, None] * side
         down = (place - y[..., None])[:, :, None] * side
         powers = torch.arange(HIGHEST + 1, device=images.device)[:, None]
@@ -69,6 +68,39 @@ class Moments(nn.Module):
 
     def _standardised(self, measured: torch.Tensor) -> torch.Tensor:
         return (measured - self.mean) / self.deviation
+
+
+def _mass_and_centre(
+    light: torch.Tensor, place: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(N, C) each: the sum of light (N, C, S, S) in 0..1, and its mean column and row in units of `place`."""
+    mass = light.sum((2, 3)).clamp(min=1.0)  # in pixels; a black picture has no centre
+    x = (light.sum(2) * place).sum(2) / mass
+    y = (light.sum(3) * place).sum(2) / mass
+    return mass, x, y
+
+
+class Centred(nn.Module):
+    """(N, C, S, S) in -1..1 to the same with what is bright in the middle, and as large in every image.
+
+    The normalised moments' frame (Hu 1962, sections III and IV): centred at the mean place, `REACH` times as
+    wide as a square of its mass. Who looks at this sees form and orientation, and neither place nor size.
+    """
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """As the class says."""
+        with unshortened(images.device):
+            light = (images.float() + 1).mean(1, keepdim=True) / 2
+            side = images.shape[2]
+            place = (
+                (torch.arange(side, device=images.device) + 0.5) / side - 0.5
+            ) * 2  # as affine_grid has it
+            mass, x, y = (number.squeeze(1) for number in _mass_and_centre(light, place))
+            scale, zero = REACH * mass.sqrt() / side, torch.zeros_like(x)
+            frame = torch.stack([scale, zero, x, zero, scale, y], 1).view(-1, 2, 3)
+            grid = nn.functional.affine_grid(frame, list(images.shape), align_corners=False)
+            # darkness is 0 there, as beyond the border
+            return nn.functional.grid_sample(images.float() + 1, grid, align_corners=False) - 1
 
 
 class Lines(nn.Module):

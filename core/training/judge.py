@@ -24,6 +24,7 @@ from torch import nn
 from core.errors import StudioError
 from core.files import atomic_write
 from core.model import to_tensor
+from core.nets.average import follow
 from core.nets.layers import shrunk
 from core.precision import backward, choose_precision, shorter
 from core.training import losses
@@ -140,7 +141,7 @@ def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 128, seed:
         backward(loss)
         optimizer.step()
         schedule.step()
-        _follow(average, network, min(AVERAGE, (1 + step) / (10 + step)))
+        follow(average, network, AVERAGE, step)
     return Judge(average, size)
 
 
@@ -163,12 +164,3 @@ def _varied(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         y, x = rng.integers(0, side * 3 // 4, 2)
         images[i, :, y : y + side // 4, x : x + side // 4] = 0.0
     return images
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    for mean, own in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if mean.dtype.is_floating_point:
-            mean.lerp_(own, 1 - decay)
-        else:
-            mean.copy_(own)

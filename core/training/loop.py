@@ -20,6 +20,7 @@ import torch
 
 from core.errors import Diverged, StudioError
 from core.model import OUTSIDE_VALUE, Model, ModelCard, Source, choose_device
+from core.nets.average import follow
 from core.precision import choose_precision
 from core.training import finetune, stages
 from core.training.augment import vary_grain, vary_light, vary_place
@@ -276,7 +277,7 @@ class Trainer:
                 if self.watch is not None:
                     self.watch.answer(self)
                 continue
-            state.update_average(self.config.ema_decay, state.step)
+            follow(state.average, state.networks, self.config.ema_decay, state.step)
             state.step += 1
             seen += getattr(self.config, name).batch
             if state.step % REPORT_EVERY == 0 or state.step == total:

@@ -152,13 +152,3 @@ class TrainState:
                     states.setdefault(int(index), {})[entry] = int(tensor) if plain else tensor
             current = optimizer.state_dict()
             optimizer.load_state_dict({"state": states, "param_groups": current["param_groups"]})
-
-    @torch.no_grad()
-    def update_average(self, decay: float, step: int) -> None:
-        """Exponential moving average of all networks, with a start that follows quickly."""
-        decay = min(decay, (1 + step) / (10 + step))
-        means: list[torch.Tensor] = list(self.average.parameters())
-        own: list[torch.Tensor] = list(self.networks.parameters())
-        torch._foreach_lerp_(means, own, 1 - decay)
-        for mean, buffer in zip(self.average.buffers(), self.networks.buffers(), strict=True):
-            mean.copy_(buffer)
