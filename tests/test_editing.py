@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.editing import blend as blend_module
 from core.editing.blend import Decoded, blend_face, feather_mask
+from core.editing.detail import YIELDING, detailed_change
 from core.faces.frame import Frame, align
 from core.recipe import Blend
 
@@ -117,12 +119,46 @@ def flat(photo: np.ndarray, frame: Frame, original: float, edited: float, size: 
 def test_keep_detail_adds_the_difference_and_clips() -> None:
     photo = random_photo(100, 100, 0)
     frame = Frame(50, 50, 80, 20)
-    brighter = put_back(photo, frame, flat(photo, frame, 0.2, 0.6), "keep_detail")
+    aligned, inside = align(photo, frame, 16)
+    original = aligned.astype(np.float32) / 255  # nothing of the photo was missed
     middle = slice(40, 60)
-    expected = np.clip(photo[middle, middle].astype(int) + 102, 0, 255)
-    assert np.array_equal(brighter[middle, middle], expected)
-    darker = put_back(photo, frame, flat(photo, frame, 0.6, 0.2), "keep_detail")
-    assert np.array_equal(darker[middle, middle], np.clip(photo[middle, middle].astype(int) - 102, 0, 255))
+    for change in (102, -102):
+        decoded = Decoded(original, original + np.float32(change / 255), aligned, inside)
+        result = put_back(photo, frame, decoded, "keep_detail")
+        expected = np.clip(photo[middle, middle].astype(int) + change, 0, 255)
+        assert np.array_equal(result[middle, middle], expected)
+
+
+def test_detail_gives_way_where_the_change_is_large() -> None:
+    photo = np.full((100, 100, 3), 128, np.uint8)
+    photo[::2, ::2] += 40  # finer than the model sees
+    frame = Frame(50, 50, 80, 20)
+
+    def middle(edited: float) -> np.ndarray:
+        result = put_back(photo, frame, flat(photo, frame, 0.2, edited), "keep_detail")
+        return result[40:60, 40:60].astype(int)
+
+    before = photo[40:60, 40:60].astype(int)
+    missed = before.mean() / 255 - 0.2  # what the decoded picture lacks of the photo
+    assert np.abs(middle(0.21) - before - 2.5).max() < 1
+    stays = 1 / (1 + (0.4 / YIELDING) ** 2)
+    assert middle(0.6).mean() / 255 == pytest.approx(0.6 + stays * missed, abs=0.01)
+    # what the model can't see is never taken away
+    assert np.array_equal(np.ptp(middle(0.6), axis=(0, 1)), np.ptp(before, axis=(0, 1)))
+
+
+def test_how_much_detail_stays_has_no_gradient() -> None:
+    torch.manual_seed(0)
+    photo, original = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    edited = torch.rand(2, 3, 32, 32, requires_grad=True)
+    detailed_change(photo, original, edited).sum().backward()
+    assert edited.grad is not None and (edited.grad == 1).all()
+    with torch.no_grad():
+        assert (detailed_change(photo, original, original) == 0).all()
+        # the range of the values makes no difference
+        wide = [2 * t - 1 for t in (photo, original, edited)]
+        narrow = detailed_change(photo, original, edited)
+        assert torch.allclose(detailed_change(*wide, span=2.0) / 2, narrow, atol=1e-5)
 
 
 def test_resynthesise_replaces_the_middle() -> None:
@@ -145,8 +181,8 @@ def test_resynthesise_fades_where_the_photo_ends() -> None:
 def test_keep_detail_goes_on_to_the_photos_end() -> None:
     photo = np.full((100, 100, 3), 100, np.uint8)
     frame = Frame(0, 50, 96)
-    result = put_back(photo, frame, flat(photo, frame, 0.2, 0.6, size=32), "keep_detail")
-    assert (result[50, :30] == 202).all()
+    result = put_back(photo, frame, flat(photo, frame, 0.2, 0.6, size=32), "keep_detail")[50, :30]
+    assert np.ptp(result) == 0 and (result > 150).all()
 
 
 def test_no_seam_at_the_frames_border() -> None:

@@ -60,7 +60,7 @@ def test_a_centred_thing_has_lost_its_place_and_size_only() -> None:
     ellipse = shown(1, 5, 8, 3, 25)
     assert ellipse.shape == (1, 1, 64, 64) and ellipse.min() >= -1 and ellipse.max() <= 1
     # the whole of it, in the middle
-    assert (ellipse[..., [0, -1], :] == -1).all() and (ellipse[..., [0, -1]] == -1).all()
+    assert ellipse[..., [0, -1], :].max() < -0.9 and ellipse[..., [0, -1]].max() < -0.9
     mass, x, y = Moments(1).measured(ellipse)[0, :3].tolist()
     assert (mass, x, y) == pytest.approx((32, 0, 0), abs=0.5)
 

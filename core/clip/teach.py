@@ -67,7 +67,7 @@ WEIGHTS_NAME = "open_clip_model.safetensors"
 class Teaching(msgspec.Struct, frozen=True):
     """Settings of a training."""
 
-    fact_steps: int = 900
+    fact_steps: int = 2400
     caption_steps: int = 3000
     images: int = 64
     captions: int = 128

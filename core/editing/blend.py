@@ -1,9 +1,9 @@
 """Put an edited face back into its photo: two blends, in sRGB, over the frame's bounds only.
 
 *Keep detail* adds the difference between the decoded edit and the decoded original, which is as smooth as
-the model's resolution, to the photo, whose identity, background and sharpness stay. What it can't do
-is take away detail that the model does not see; *re-synthesise* mixes in the decoded edit itself.
-Both fade out towards the frame's border, where they are exactly nothing.
+the model's resolution, to the photo, whose identity, background and sharpness stay (`core.editing.detail`).
+What it can't do is take away detail that the model does not see; *re-synthesise* mixes in the decoded edit
+itself. Both fade out towards the frame's border, where they are exactly nothing.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def blend_face(
 
 def _layers(decoded: Decoded, blend: Blend) -> np.ndarray:
     """(S, S, 3 or 4) float32 to warp back: the difference or the edit in levels of 255, and a weight."""
-    picture = decoded.edited - decoded.original if blend == "keep_detail" else decoded.edited
+    picture = _change(decoded) if blend == "keep_detail" else decoded.edited
     picture = picture.astype(np.float32) * 255
     if decoded.inside.all():
         return picture
@@ -91,6 +91,13 @@ def _layers(decoded: Decoded, blend: Blend) -> np.ndarray:
     share = _box_mean(decoded.inside.astype(np.float32)[..., None], 3)[..., 0]
     weight = np.clip(2 * share - 1, 0, 1)
     return np.concatenate([picture, weight[..., None]], axis=2)
+
+
+def _change(decoded: Decoded) -> np.ndarray:
+    from core.editing.detail import change_of_pictures
+
+    parts = decoded.aligned, decoded.original, decoded.edited, decoded.inside
+    return change_of_pictures(*(part[None] for part in parts))[0]
 
 
 def _blend_strip(

@@ -18,6 +18,7 @@ from core.precision import unshortened
 HIGHEST = 4  # order of the central moments
 RIDGE = 1e-4  # of standardised features, of which some are nearly the same
 REACH = 2.0  # of an ellipse of dSprites the longer axis is 1.6 times as long as a square of its mass
+COARSE = 8
 BEYOND = 10.0  # deviations inside a value
 LOG_2 = math.log(2.0)
 
@@ -85,6 +86,7 @@ class Centred(nn.Module):
 
     The normalised moments' frame (Hu 1962, sections III and IV): centred at the mean place, `REACH` times as
     wide as a square of its mass. Who looks at this sees form and orientation, and neither place nor size.
+    Seen at `COARSE` px and then blurred to S again: the steps of a small thing's edge would tell its size.
     """
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -100,7 +102,9 @@ class Centred(nn.Module):
             frame = torch.stack([scale, zero, x, zero, scale, y], 1).view(-1, 2, 3)
             grid = nn.functional.affine_grid(frame, list(images.shape), align_corners=False)
             # darkness is 0 there, as beyond the border
-            return nn.functional.grid_sample(images.float() + 1, grid, align_corners=False) - 1
+            seen = nn.functional.grid_sample(images.float() + 1, grid, align_corners=False)
+            seen = nn.functional.adaptive_avg_pool2d(seen, COARSE)
+            return nn.functional.interpolate(seen, size=images.shape[2:], mode="bilinear") - 1
 
 
 class Lines(nn.Module):

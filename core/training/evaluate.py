@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from core.editing.blend import feather_mask
+from core.editing.detail import change_of_pictures
 from core.metrics.probe import probe
 from core.metrics.sap import balanced_accuracy
 from core.metrics.swaps import swap_score
@@ -104,7 +105,7 @@ def judge_swaps(
             edited = decode(model.swap(codes, [Swap(attribute.name, value.name)]))
             targets.append(np.full(len(images), v))
             after.append(judge.values(to_bytes(edited))[:, seen])
-            pasted = (images / 255.0 + mask * (edited - decoded)).clip(0, 1)
+            pasted = (images / 255.0 + mask * change_of_pictures(images, decoded, edited)).clip(0, 1)
             after_kept.append(judge.values(to_bytes(pasted))[:, seen])
         repeats, target = len(attribute.values), np.concatenate(targets)
         score = swap_score(np.tile(before, (repeats, 1)), np.concatenate(after), k, target, names)

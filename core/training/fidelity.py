@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from core.editing.blend import feather_mask
+from core.editing.detail import change_of_pictures
 from core.editing.refine import STEPS, Refined, Refining
 from core.metrics.identity import Identity
 from core.model import Codes, Model, to_bytes
@@ -92,7 +93,7 @@ def identity_metrics(model: Model, held: Dataset, images: np.ndarray, codes: Cod
             if not other.any():
                 continue
             edited = model.decode(model.swap(codes, [Swap(attribute.name, value.name)]))
-            change = torch.from_numpy(edited - decoded).permute(0, 3, 1, 2)
+            change = torch.from_numpy(change_of_pictures(images, decoded, edited)).permute(0, 3, 1, 2)
             change = torch.nn.functional.interpolate(change, (size, size), mode="bicubic") * mask
             after = (stored / 255.0 + change.permute(0, 2, 3, 1).numpy()).clip(0, 1)
             same.append(identity.same(before[other], to_bytes(after[other])))

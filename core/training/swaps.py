@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from core.editing.detail import detailed_change
 from core.nets.classifier import filled
 from core.training import losses
 from core.training.augment import moved, with_noise
@@ -80,7 +81,8 @@ def shown_swaps(batch: Batch, fake: torch.Tensor, made: torch.Tensor, grain: flo
     Half of them as *keep detail* does it, the photo and what the swap changes: there, too, the change is to
     be seen. Then moved a little and blurred, with noise of up to `grain`.
     """
-    pasted = (batch.seen + fake - made.detach()).clamp(-1, 1)
+    change = detailed_change(batch.seen, made.detach(), fake.float(), span=2.0)
+    pasted = (batch.seen + change).clamp(-1, 1)
     drawn = torch.where((batch.places % 4 < 2)[:, None, None, None], fake, pasted)
     shown = _jittered(torch.where(batch.mask > 0, drawn, batch.seen), batch.jitter)
     return with_noise(shown, grain * batch.jitter[:, 3], batch.grain) if grain else shown
