@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from core.clip import ClipModel, find_choice
 from core.clip.captions import caption, choose_facts, told_row
 from core.clip.facts import FACTS, INDEX, celeba_facts, fits, utkface_facts
-from core.clip.lessons import BALANCE, Speech, rarity
+from core.clip.lessons import Speech
 from core.clip.measure import flagged_hair, measure_facial_hair
 from core.clip.teach import ARCHITECTURE, WEIGHTS_NAME, LabelledSigLipLoss, Teaching, balance, eyes_of, teach
 from core.clip.wordings import WORDINGS, held_out_wordings
@@ -151,17 +151,6 @@ def test_rare_captions_count_as_much_as_common_ones() -> None:
     rare, common = balance(torch.tensor([0.02, 0.5]))
     # weight times the deviation of the label is the same
     assert rare * math.sqrt(0.02 * 0.98) == pytest.approx(float(common) * 0.5)
-
-
-def test_an_image_counts_by_the_rarest_fact_that_is_true_of_it() -> None:
-    facts = np.zeros((200, len(FACTS)), np.int8)
-    facts[:100, INDEX["moustache"]] = -1
-    facts[:4, INDEX["moustache"]] = 1  # of 100 whose source tells it
-    facts[:100, INDEX["smiling"]] = 1  # all of them
-    facts[100:150, INDEX["hat"]] = 1  # no attribute is made of it
-    found = rarity(facts)
-    assert found[:4] == pytest.approx(12.5**BALANCE)
-    assert (found[4:] == 1).all()
 
 
 def test_what_a_source_does_not_say_has_no_gradient() -> None:

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--caption-steps", type=int, metavar="N", help="of images with captions, after those")
     train.add_argument("--images", type=int, metavar="N", help="images in a step")
     train.add_argument(
-        "--eyes", type=Path, metavar="MODEL", help="begin with its classifier (default: the starter model)"
+        "--eyes", type=Path, metavar="MODEL", help="begin with its classifier (default: ImageNet's weights)"
     )
     measure = parts.add_parser("measure", help="the table of docs/annotator.md")
     measure.add_argument("--data", type=Path, required=True, metavar="FOLDER")

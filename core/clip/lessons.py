@@ -10,33 +10,16 @@ from open_clip import get_tokenizer
 from torch.nn import functional as F
 
 from core.clip.captions import caption, choose_facts, weight_of
-from core.clip.facts import AGES, ETHNICITIES, FACTS, HAIR_FLAGS, INDEX
+from core.clip.facts import FACTS, INDEX
 from core.clip.wordings import held_out_wordings
 from core.training.augment import moved
-from core.training.dataset import Dataset
+from core.training.dataset import Dataset, balance_weights
 
 GREY = 128
 # Images of a source in an epoch, relative: LFW tells no more than the gender, CelebA tells the most.
 SOURCE_WEIGHT = {"celeba": 3.0, "utkface": 1.5, "lfw": 0.15}
-# Facts by which rare images are shown more often: those that attributes are made of.
-BALANCED = (
-    *(*AGES, *ETHNICITIES, *HAIR_FLAGS.values()),
-    *("bald", "beard", "full_beard", "glasses", "goatee", "moustache", "smiling"),
-)
-BALANCE = 0.6  # power of how rare they are
 VOCABULARY = 49408
 START, END = 49406, 49407  # open_clip's tokens around a text
-
-
-def rarity(facts: np.ndarray) -> np.ndarray:
-    """(N,) weights of images with `facts` (N, F), 1 at the least: by the rarest that is true of an image.
-
-    A fact that half of the images have, of those whose source tells it, counts 1.
-    """
-    told = facts[:, [INDEX[name] for name in BALANCED]]
-    shares = (told > 0).sum(0) / np.maximum(1, (told != 0).sum(0))
-    weights = (0.5 / shares.clip(1e-3)) ** BALANCE
-    return np.where(told > 0, weights, 1.0).max(1, initial=1.0)
 
 
 class Faces:
@@ -52,7 +35,7 @@ class Faces:
         self._bordered = np.flatnonzero(np.concatenate([part.mean((1, 2)) for part in whole]) < 0.8)
         told = np.maximum(1, (facts != 0).sum(0))
         self.shares = ((facts > 0).sum(0) / told).clip(0.01, 0.99)
-        weights = rarity(facts) * shares[sources] * (np.abs(facts).sum(1) > 0)
+        weights = balance_weights(dataset.label_array(), 0.6) * shares[sources] * (np.abs(facts).sum(1) > 0)
         self.probability = weights / weights.sum()
 
     def _inside(self, rows: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Train the shipped annotator: a small CLIP of faces, with open_clip's model, tokenizer and loss.
 
 Two stages. First the image side alone learns all facts at once: each fact has a vector of its own that stands
-in for its captions. It begins with the eyes of the starter model's classifier, which knows faces already.
+in for its captions. It begins with what it learned on ImageNet.
 Then it rests, every image is embedded once, and the text side learns to say where they are (locked-image
 tuning: Zhai et al. 2022): captions alone teach an image side far more slowly, and texts hold it back.
 
@@ -38,10 +38,10 @@ from core.errors import StudioError
 from core.files import atomic_write
 from core.model import Model
 from core.nets.average import follow
-from core.nets.lite import Lite0, to_batch_norm
-from core.paths import resources
+from core.nets.lite import Lite0, load_imagenet, to_batch_norm
 from core.precision import Precision, backward, choose_precision, shorter
 from core.training.dataset import Dataset
+from core.training.pretrained import IMAGENET, find_pretrained
 from core.training.run import Run
 
 # As in open_clip's model configurations. The table of tokens is more than half of all weights.
@@ -60,20 +60,19 @@ ARCHITECTURE: dict[str, Any] = {
 }
 SIZE = ARCHITECTURE["vision_cfg"]["image_size"]
 MEAN = STD = 0.5
-STARTER = "starter-faces"  # whose classifier the image side begins with
 WEIGHTS_NAME = "open_clip_model.safetensors"
 
 
 class Teaching(msgspec.Struct, frozen=True):
     """Settings of a training."""
 
-    fact_steps: int = 2400
+    fact_steps: int = 2000
     caption_steps: int = 3000
     images: int = 64
     captions: int = 128
     among: int = 1024  # embedded images that a step's captions are told of
     vocabulary: int = 200_000  # captions made to learn which words there are
-    image_rate: float = 5e-4  # of what has learned faces already
+    image_rate: float = 1e-3
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warm_up: int = 50
@@ -158,6 +157,13 @@ def eyes_of(folder: Path) -> Lite0:
     return features
 
 
+def imagenet_eyes() -> Lite0:
+    """What the network learned on ImageNet; StudioError if its weights are not on this machine."""
+    eyes = Lite0()
+    load_imagenet(eyes, find_pretrained(IMAGENET))
+    return eyes
+
+
 def teach(
     dataset: Dataset,
     data: Path,
@@ -169,7 +175,7 @@ def teach(
     """Train in `folder`, going on from its last checkpoint; returns the model's folder, or None if stopped.
 
     `dataset` is a prepared folder of the shared faces, `data` the folder they came from, for their labels.
-    `eyes` are what the image side begins with, in place of the starter model's.
+    `eyes` are what the image side begins with, in place of ImageNet's.
     """
     parts = np.concatenate([dataset.part(split).rows for split in ("train", "judge")])
     chosen = Dataset(
@@ -187,8 +193,7 @@ def teach(
     length = ARCHITECTURE["text_cfg"]["context_length"]
     speech = Speech(faces, settings.seed, settings.vocabulary, length)
     torch.manual_seed(settings.seed)
-    eyes = eyes or eyes_of(resources() / "models" / STARTER)
-    pupil = Pupil(speech.known, faces.shares, eyes)
+    pupil = Pupil(speech.known, faces.shares, eyes or imagenet_eyes())
     optimizer, unknown = _optimizer(pupil, settings), torch.from_numpy(speech.unknown)
     average = copy.deepcopy(pupil.network)
     step = _restore(run, pupil, optimizer, average)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-YIELDING = 0.25  # change, of the range from black to white, at which half of the photo's detail stays
+YIELDING = 0.3  # change, of the range from black to white, at which half of the photo's detail stays
 NEAR = 3 / 128  # sides within which a change is one change
 
 
