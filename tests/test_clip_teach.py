@@ -18,7 +18,16 @@ from core.clip.captions import caption, choose_facts, told_row
 from core.clip.facts import FACTS, INDEX, celeba_facts, fits, utkface_facts
 from core.clip.lessons import Speech
 from core.clip.measure import flagged_hair, measure_facial_hair
-from core.clip.teach import ARCHITECTURE, WEIGHTS_NAME, LabelledSigLipLoss, Teaching, balance, eyes_of, teach
+from core.clip.teach import (
+    ARCHITECTURE,
+    WEIGHTS_NAME,
+    LabelledSigLipLoss,
+    Teaching,
+    balance,
+    eyes_of,
+    imagenet_eyes,
+    teach,
+)
 from core.clip.wordings import WORDINGS, held_out_wordings
 from core.errors import StudioError
 from core.nets.lite import Lite0, to_batch_norm
@@ -219,3 +228,10 @@ def test_a_stopped_training_goes_on_to_the_same_weights(drawn: tuple[Dataset, Pa
 def test_only_eyes_of_its_own_kind_are_taken(tiny_model: Path) -> None:
     with pytest.raises(StudioError, match="another kind"):
         eyes_of(tiny_model)
+
+
+def test_without_imagenets_weights_it_says_what_else_to_begin_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.training.pretrained.find_spec", lambda name: None)
+    with pytest.raises(StudioError, match="not on this machine") as caught:
+        imagenet_eyes()
+    assert "--eyes MODEL" in caught.value.hint

@@ -160,7 +160,7 @@ def eyes_of(folder: Path) -> Lite0:
 def imagenet_eyes() -> Lite0:
     """What the network learned on ImageNet; StudioError if its weights are not on this machine."""
     eyes = Lite0()
-    load_imagenet(eyes, find_pretrained(IMAGENET))
+    load_imagenet(eyes, find_pretrained(IMAGENET, instead="begin with a model's classifier: --eyes MODEL"))
     return eyes
 
 

