@@ -66,7 +66,7 @@ WEIGHTS_NAME = "open_clip_model.safetensors"
 class Teaching(msgspec.Struct, frozen=True):
     """Settings of a training."""
 
-    fact_steps: int = 2000
+    fact_steps: int = 1000
     caption_steps: int = 3000
     images: int = 64
     captions: int = 128
