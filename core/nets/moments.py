@@ -94,9 +94,8 @@ class Centred(nn.Module):
         with unshortened(images.device):
             light = (images.float() + 1).mean(1, keepdim=True) / 2
             side = images.shape[2]
-            place = (
-                (torch.arange(side, device=images.device) + 0.5) / side - 0.5
-            ) * 2  # as affine_grid has it
+            # as affine_grid has it: from -1 to 1
+            place = (torch.arange(side, device=images.device) + 0.5) / side * 2 - 1
             mass, x, y = (number.squeeze(1) for number in _mass_and_centre(light, place))
             scale, zero = REACH * mass.sqrt() / side, torch.zeros_like(x)
             frame = torch.stack([scale, zero, x, zero, scale, y], 1).view(-1, 2, 3)
