@@ -1,10 +1,10 @@
 """What *keep detail* changes of a face: the decoded change, and less of the detail that would contradict it.
 
-A decoder draws no pores and no strands, so what it changes is added to the photo. But a mouth that opens, or a
-forehead where hair was, still has the old lines in the photo. So the photo's own detail, what the model's
+A decoder draws no pores and no strands, so what it changes is added to the photo. But a mouth that opens, or
+a forehead where hair was, still has the old lines in the photo. So the photo's own detail, what the model's
 unedited picture lacks of it, gives way where the change is large: there the model's own edited picture is
-nearer to the truth than the sum of both. In this it is like the interpolating mask of Brock et al. 2017, “Neural
-Photo Editing with Introspective Adversarial Networks”.
+nearer to the truth than the sum of both. In this it is like the interpolating mask of Brock et al. 2017,
+“Neural Photo Editing with Introspective Adversarial Networks”.
 """
 
 from __future__ import annotations
