@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shared", type=Path, required=True, metavar="FOLDER", help="the folder they came from, for labels"
     )
     train.add_argument("--run", type=Path, default=Path("runs/annotator"), metavar="FOLDER")
-    train.add_argument("--fact-steps", type=int, metavar="N", help="of images alone (default: as shipped)")
+    train.add_argument("--fact-steps", type=int, metavar="N", help="of images alone")
     train.add_argument("--caption-steps", type=int, metavar="N", help="of images with captions, after those")
     train.add_argument("--images", type=int, metavar="N", help="images in a step")
     train.add_argument(

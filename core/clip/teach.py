@@ -229,7 +229,7 @@ def teach(
             run.event("step", step=step, scale=pupil.network.logit_scale.exp().item(), **running)
         if step % settings.checkpoint_every == 0 or stop or step == settings.steps:
             _checkpoint(run, pupil, optimizer, average, step)
-            save_annotator(folder / "model", _published(average), speech.words, step)
+            save_annotator(folder / "model", average, speech.words, step)
         if stop and step < settings.steps:
             run.event("stopped", step=step)
             return None
@@ -355,10 +355,11 @@ def _published(network: CLIP) -> dict[str, torch.Tensor]:
     return others | {trunk + n: t for n, t in theirs.items()}
 
 
-def save_annotator(folder: Path, weights: dict[str, torch.Tensor], words: list[str], step: int) -> None:
+def save_annotator(folder: Path, network: CLIP, words: list[str], step: int) -> None:
     """Write the model in open_clip's local-dir layout, fp16, with the words it knows."""
     from safetensors.torch import save
 
+    weights = _published(network)
     folder.mkdir(parents=True, exist_ok=True)
     half = {n: t.half().contiguous() if t.is_floating_point() else t for n, t in weights.items()}
     preprocess = {"size": SIZE, "mean": [MEAN] * 3, "std": [STD] * 3, "interpolation": "bicubic"}

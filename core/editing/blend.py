@@ -17,7 +17,7 @@ from core.faces.frame import Frame, warp_back
 from core.recipe import Blend
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 # How far from the frame's border, in sides, the blend reaches its full weight. Wide, because hair and
 # background go on beyond the frame.
@@ -160,8 +160,7 @@ def _box_mean(picture: np.ndarray, radius: int) -> np.ndarray:
     """(S, S, C) mean over a square of `2 * radius + 1`; beyond the border is not counted."""
     import torch
 
-    source: torch.Tensor = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    mean = torch.nn.functional.avg_pool2d(
-        source, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False
-    )
+    from core.nets.layers import box_mean
+
+    mean = box_mean(torch.from_numpy(picture).permute(2, 0, 1)[None], radius)
     return cast(np.ndarray, mean[0].permute(1, 2, 0).numpy())

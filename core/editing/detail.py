@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+
+from core.nets.layers import box_mean
 
 YIELDING = 0.3  # change, of the range from black to white, at which half of the photo's detail stays
 NEAR = 3 / 128  # sides within which a change is one change
@@ -55,7 +56,5 @@ def _size_nearby(change: torch.Tensor, inside: torch.Tensor | None) -> torch.Ten
     known = torch.ones_like(size) if inside is None else inside
     size = size * known
     for _ in range(2):  # nearly a normal distribution
-        size, known = (
-            F.avg_pool2d(x, 2 * radius + 1, 1, radius, count_include_pad=False) for x in (size, known)
-        )
+        size, known = box_mean(size, radius), box_mean(known, radius)
     return size / known.clamp(min=1e-6)

@@ -14,9 +14,9 @@ def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> N
     too (the statistics of a normalisation); others are copied.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    means: list[torch.Tensor] = []
-    own: list[torch.Tensor] = []
-    for mean, tensor in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+    means: list[torch.Tensor] = list(average.parameters())
+    own: list[torch.Tensor] = list(network.parameters())
+    for mean, tensor in zip(average.buffers(), network.buffers(), strict=True):
         if mean.dtype.is_floating_point:
             means.append(mean)
             own.append(tensor)

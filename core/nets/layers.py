@@ -18,6 +18,11 @@ def shrunk(images: torch.Tensor, size: int) -> torch.Tensor:
     return F.avg_pool2d(images, images.shape[2] // size) if images.shape[2] > size else images
 
 
+def box_mean(images: torch.Tensor, radius: int = 1) -> torch.Tensor:
+    """(N, C, S, S) means over squares of `2 * radius + 1`; what is beyond the border is not counted."""
+    return F.avg_pool2d(images, 2 * radius + 1, 1, radius, count_include_pad=False)
+
+
 class ModulatedConv(nn.Module):
     """A 3x3 convolution whose input channels are scaled by a style and whose output is demodulated.
 

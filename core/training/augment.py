@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from core.nets.layers import box_mean
+
 
 def moved(
     images: torch.Tensor,
@@ -48,7 +50,7 @@ def vary_grain(
     seeds = torch.from_numpy(rng.integers(2**62, size=whole))[part]
     sigma = torch.from_numpy((most * rng.uniform(-1, 1, whole)).clip(0).astype(np.float32))[part]
     blurred = torch.from_numpy(rng.random(whole) < 1 / 3)[part]
-    soft = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    soft = box_mean(images)
     return with_noise(torch.where(blurred[:, None, None, None], soft, images), sigma, seeds)
 
 

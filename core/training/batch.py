@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -138,3 +139,14 @@ def mask_at(mask: torch.Tensor, side: int) -> torch.Tensor:
     if side == mask.shape[2] or side < 1:
         return mask
     return F.adaptive_avg_pool2d(mask, side).floor()
+
+
+def epoch_rows(seed: list[int], count: int, step: int, size: int) -> np.ndarray:
+    """(size,) rows of `count` for a step: every one once in each epoch, in a new order each time."""
+    places = np.arange(step * size, (step + 1) * size)
+    rows = np.empty(size, np.int64)
+    for epoch in np.unique(places // count):
+        order = np.random.default_rng([*seed, int(epoch)]).permutation(count)
+        here = places // count == epoch
+        rows[here] = order[places[here] % count]
+    return rows

@@ -25,7 +25,7 @@ from core.errors import StudioError
 from core.files import atomic_write
 from core.model import to_tensor
 from core.nets.average import follow
-from core.nets.layers import shrunk
+from core.nets.layers import box_mean, shrunk
 from core.precision import backward, choose_precision, shorter
 from core.training import losses
 from core.training.augment import moved
@@ -158,7 +158,7 @@ def _varied(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     light = torch.from_numpy(rng.normal(0, 0.12, (count, 1, 1, 1))).float()
     images = (images * contrast + light).clamp(-1, 1)
     blurred = torch.from_numpy(rng.random(count) < 0.4)[:, None, None, None]
-    soft = nn.functional.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    soft = box_mean(images)
     images = torch.where(blurred, soft, images)
     for i in np.flatnonzero(rng.random(count) < 0.25):
         y, x = rng.integers(0, side * 3 // 4, 2)

@@ -24,7 +24,7 @@ from core.nets.average import follow
 from core.precision import choose_precision
 from core.training import finetune, stages
 from core.training.augment import vary_grain, vary_light, vary_place
-from core.training.batch import Batch, make_batch
+from core.training.batch import Batch, epoch_rows, make_batch
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset, balance_weights, log_priors
 from core.training.interrupt import Interrupted, interruptible
@@ -378,7 +378,8 @@ class Trainer:
         rng = np.random.default_rng(seed)
         size = getattr(self.config, name).batch
         if name in ("disentanglement", "amortisation"):
-            positions = self.coded[self._epoch_rows(name, step, size)]
+            order = [self.config.seed, 100 + STAGES.index(name)]
+            positions = self.coded[epoch_rows(order, len(self.coded), step, size)]
             labelled = round(size * self.config.disentanglement.labelled)
             if name == "disentanglement" and labelled and len(self.labelled_rows):
                 positions[:labelled] = self.coded[rng.choice(self.labelled_rows, labelled)]
@@ -405,19 +406,6 @@ class Trainer:
         noise = torch.Generator().manual_seed(int(np.random.default_rng([*seed, 1]).integers(2**62)))
         dim = self.config.network.residual_dim
         return make_batch(images, seen, mask, labels, code_rows, dim, noise, part, size).to(self.device)
-
-    def _epoch_rows(self, name: str, step: int, size: int) -> np.ndarray:
-        """Rows of residual codes: every one once in each epoch, in a new order each time."""
-        count = len(self.coded)
-        places = np.arange(step * size, (step + 1) * size)
-        rows = np.empty(size, np.int64)
-        for epoch in np.unique(places // count):
-            order = np.random.default_rng(
-                [self.config.seed, 100 + STAGES.index(name), int(epoch)]
-            ).permutation(count)
-            here = places // count == epoch
-            rows[here] = order[places[here] % count]
-        return rows
 
     def _with_border(
         self, images: torch.Tensor, positions: np.ndarray, mirrored: torch.Tensor, rng: np.random.Generator

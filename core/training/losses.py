@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.nn import functional as F
 
+from core.nets.layers import box_mean
 from core.training.batch import mask_at
 
 FAR = 2.0  # weight of a change's square beside its size: what is drawn too strongly costs the most
@@ -126,7 +127,7 @@ def nearness(change: torch.Tensor, mask: torch.Tensor, pixels: torch.Tensor | No
     The same wherever the change is: what is not asked for is to change nothing.
     """
     tint = change - change.mean(1, keepdim=True)
-    fine = change - F.avg_pool2d(change, BLUR, 1, BLUR // 2, count_include_pad=False)
+    fine = change - box_mean(change, BLUR // 2)
     parts = (change, 1.0), (tint, TINT), (fine, FINE)
     far = [weight * (part.abs() + FAR * part.square()) for part, weight in parts]
     return masked_mean(far[0] + far[1] + far[2], mask, pixels)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from core.editing.detail import detailed_change
 from core.nets.classifier import filled
+from core.nets.layers import box_mean
 from core.training import losses
 from core.training.augment import moved, with_noise
 from core.training.batch import Batch, Whole
@@ -125,6 +126,6 @@ def _jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
     """
     angle, scale, *shift = (2 * jitter - 1).T
     placed = moved(images, 0.1 * angle, torch.exp(0.08 * scale), 0.06 * torch.stack(shift, 1))
-    once = F.avg_pool2d(placed, 3, 1, 1, count_include_pad=False)
-    twice = F.avg_pool2d(once, 3, 1, 1, count_include_pad=False)
+    once = box_mean(placed)
+    twice = box_mean(once)
     return torch.where((jitter[:, :1, None, None] * 7) % 1 < 0.5, twice, once)
