@@ -19,8 +19,7 @@ from core.errors import StudioError
 if TYPE_CHECKING:
     from core.model import Model
     from core.training.dataset import Dataset
-    from core.training.finetune import FittedJudge
-    from core.training.judge import Judge
+    from core.training.finetune import AnyJudge
 
 SUMMARY = "measure the quality of a model"
 PER_ATTRIBUTE = {
@@ -88,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = Model.load(arguments.model, arguments.device)
     data = prepared_folder(arguments.data, tell)
     dataset = Dataset.open(data)
-    judge: Judge | FittedJudge | None = None
+    judge: AnyJudge | None = None
     if not arguments.without_judge:
         size = min(model.card.image_size, SIZE)
         file = arguments.judge or data / f"swaps-judge-{size}.safetensors"
@@ -116,7 +115,7 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def fidelity(model: Model, dataset: Dataset, judge: Judge | FittedJudge | None, count: int) -> dict[str, Any]:
+def fidelity(model: Model, dataset: Dataset, judge: AnyJudge | None, count: int) -> dict[str, Any]:
     """What takes seconds an image; identity is left out, with a sentence, where it can't be had."""
     from core.training.evaluate import encode_all, pixels_of, sample
     from core.training.fidelity import identity_metrics, refined_metrics
@@ -130,9 +129,9 @@ def fidelity(model: Model, dataset: Dataset, judge: Judge | FittedJudge | None, 
             model, judge, images, inside, encode_all(model, images), lambda done: bar.update(done - bar.n)
         )
     more = sample(held, 10 * count)
-    images, _ = pixels_of(more, size)
+    images, inside = pixels_of(more, size)
     try:
-        metrics |= identity_metrics(model, more, images, encode_all(model, images))
+        metrics |= identity_metrics(model, more, images, inside, encode_all(model, images))
     except StudioError as error:
         print_error(error)
     return metrics

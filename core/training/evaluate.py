@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,15 +17,14 @@ from core.metrics.swaps import swap_score
 from core.model import Codes, Model, to_bytes
 from core.recipe import Swap
 from core.training.dataset import Dataset
-from core.training.finetune import FittedJudge, fit_dataset
-from core.training.judge import Judge
+from core.training.finetune import AnyJudge, fit_dataset
 
 BATCH = 128
 Metrics = dict[str, float | dict[str, float]]
 
 
 def evaluate(
-    model: Model, dataset: Dataset, judge: Judge | FittedJudge | None, limit: int = 1500, seed: int = 0
+    model: Model, dataset: Dataset, judge: AnyJudge | None, limit: int = 1500, seed: int = 0
 ) -> Metrics:
     """Metrics of a model on the `held_out` part of a prepared folder; shares are 0..1.
 
@@ -56,7 +56,8 @@ def evaluate(
         judged = judge.values(images)
         metrics["judge_accuracy"] = accuracy(judged, labels, names)
         metrics["judge_recall"] = recall(judged, labels, names)
-        metrics |= judge_swaps(model, judge, images, codes, lambda swapped: decode_all(model, swapped))
+        decode = partial(decode_all, model)
+        metrics |= judge_swaps(model, judge, images, inside, codes, decode)
     return metrics
 
 
@@ -83,14 +84,16 @@ def recall(found: np.ndarray, labels: np.ndarray, names: list[str]) -> dict[str,
 
 def judge_swaps(
     model: Model,
-    judge: Judge | FittedJudge,
+    judge: AnyJudge,
     images: np.ndarray,
+    inside: np.ndarray,
     codes: Codes,
     decode: Callable[[Codes], np.ndarray],
 ) -> Metrics:
     """Every image is swapped to every value of every attribute that the judge does not see already.
 
-    `decode` makes (N, S, S, 3) float32 of the codes of the same (N, S, S, 3) uint8 images, swapped or not.
+    `decode` makes (N, S, S, 3) float32 of the codes of the same (N, S, S, 3) uint8 images, swapped or not;
+    `inside` (N, S, S) is where these are photo.
     """
     decoded = decode(codes)
     before, before_kept = judge.values(to_bytes(decoded)), judge.values(images)
@@ -105,7 +108,8 @@ def judge_swaps(
             edited = decode(model.swap(codes, [Swap(attribute.name, value.name)]))
             targets.append(np.full(len(images), v))
             after.append(judge.values(to_bytes(edited))[:, seen])
-            pasted = (images / 255.0 + mask * change_of_pictures(images, decoded, edited)).clip(0, 1)
+            change = change_of_pictures(images, decoded, edited, inside)
+            pasted = (images / 255.0 + mask * change).clip(0, 1)
             after_kept.append(judge.values(to_bytes(pasted))[:, seen])
         repeats, target = len(attribute.values), np.concatenate(targets)
         score = swap_score(np.tile(before, (repeats, 1)), np.concatenate(after), k, target, names)

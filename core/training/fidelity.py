@@ -19,8 +19,7 @@ from core.model import Codes, Model, to_bytes
 from core.recipe import Swap
 from core.training.dataset import Dataset
 from core.training.evaluate import Metrics, judge_swaps
-from core.training.finetune import FittedJudge
-from core.training.judge import Judge
+from core.training.finetune import AnyJudge
 
 # Identity is measured for these, in keep detail: age or gender may make another person of somebody.
 KEPT = ("glasses", "smile", "hair_color", "facial_hair")
@@ -34,7 +33,7 @@ def row_of(codes: Codes, i: int) -> Codes:
 
 def refined_metrics(
     model: Model,
-    judge: Judge | FittedJudge | None,
+    judge: AnyJudge | None,
     images: np.ndarray,
     inside: np.ndarray,
     codes: Codes,
@@ -60,7 +59,7 @@ def refined_metrics(
     if judge is None:
         return metrics
     for prefix, fitted in (("unrefined", None), ("refined", refined)):
-        found = judge_swaps(model, judge, images, codes, partial(_decode, model, refined=fitted))
+        found = judge_swaps(model, judge, images, inside, codes, partial(_decode, model, refined=fitted))
         metrics |= {f"{prefix}_{name}": shares for name, shares in found.items() if "success" in name}
     return metrics
 
@@ -71,7 +70,9 @@ def _decode(model: Model, codes: Codes, refined: list[Refined] | None) -> np.nda
     return np.concatenate([one.decode(model, row_of(codes, i)) for i, one in enumerate(refined)])
 
 
-def identity_metrics(model: Model, held: Dataset, images: np.ndarray, codes: Codes) -> Metrics:
+def identity_metrics(
+    model: Model, held: Dataset, images: np.ndarray, inside: np.ndarray, codes: Codes
+) -> Metrics:
     """`identity_kept`: the share of *keep detail* edits, for each attribute of `KEPT`, of the same person.
 
     Edits are judged at the size the images are stored in, as a person would see them. Every image is swapped
@@ -93,7 +94,8 @@ def identity_metrics(model: Model, held: Dataset, images: np.ndarray, codes: Cod
             if not other.any():
                 continue
             edited = model.decode(model.swap(codes, [Swap(attribute.name, value.name)]))
-            change = torch.from_numpy(change_of_pictures(images, decoded, edited)).permute(0, 3, 1, 2)
+            pictures = change_of_pictures(images, decoded, edited, inside)
+            change = torch.from_numpy(pictures).permute(0, 3, 1, 2)
             change = torch.nn.functional.interpolate(change, (size, size), mode="bicubic") * mask
             after = (stored / 255.0 + change.permute(0, 2, 3, 1).numpy()).clip(0, 1)
             same.append(identity.same(before[other], to_bytes(after[other])))

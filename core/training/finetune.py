@@ -316,6 +316,9 @@ class FittedJudge:
         return values
 
 
+AnyJudge = Judge | FittedJudge
+
+
 def describe(card: ModelCard, data: AttributeSet, mode: str) -> list[str]:
     """In sentences: what is kept of a base model, and what is new. StudioError if nothing fits."""
     shared = {m.new for m in matches(card.attributes, data)}

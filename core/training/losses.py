@@ -159,16 +159,24 @@ def entropy(
 
 
 def discriminator(real: torch.Tensor, fake: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Non-saturating logistic loss of the discriminator (Goodfellow et al. 2014), of `count` images."""
-    return mean(F.softplus(-real) + F.softplus(fake), count)
+    """Non-saturating logistic loss of the discriminator (Goodfellow et al. 2014), logits (n, L) of images.
+
+    The mean over the logits of each of `count` images.
+    """
+    return mean((F.softplus(-real) + F.softplus(fake)).mean(1), count)
 
 
 def adversary(fake: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Non-saturating logistic loss of the generator."""
-    return mean(F.softplus(-fake), count)
+    """Non-saturating logistic loss of the generator, of the same logits."""
+    return mean(F.softplus(-fake).mean(1), count)
 
 
-def gradient_penalty(real_logits: torch.Tensor, real: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """R1: squared gradient at real images (Mescheder et al. 2018); `real` needs gradients."""
-    (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
-    return mean(gradient.square().sum((1, 2, 3)), count)
+def gradient_penalty(
+    real_logits: torch.Tensor, real: Sequence[torch.Tensor], count: torch.Tensor
+) -> torch.Tensor:
+    """R1: squared gradient at real images or their maps (Mescheder et al. 2018), which need gradients.
+
+    Of the sum over images of the mean logit (n, L).
+    """
+    gradients = torch.autograd.grad(real_logits.mean(1).sum(), list(real), create_graph=True)
+    return mean(torch.stack([g.square().sum((1, 2, 3)) for g in gradients]).sum(0), count)

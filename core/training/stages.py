@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 from core.errors import StudioError
 from core.model import OUTSIDE_VALUE
 from core.nets.classifier import AttributeClassifier, filled
+from core.nets.discriminator import FeatureDiscriminator
 from core.nets.guide import SIZE
 from core.nets.layers import Trunk, shrunk
 from core.nets.lite import Lite0
@@ -23,7 +24,7 @@ from core.training.config import TrainConfig
 from core.training.guide import RISE, worst_change
 from core.training.perceptual import feature_maps
 from core.training.state import TrainState
-from core.training.swaps import random_swaps, shown_swaps, swap_losses
+from core.training.swaps import pasted_swaps, random_swaps, shown_swaps, swap_losses
 
 Losses = dict[str, torch.Tensor]
 
@@ -286,9 +287,10 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         pairs = y.pairs if state.teacher is None else 0.0
         swaps = random_swaps(list(nets.embeddings.tables), attributes[batch.half], half, pairs)
         fake = nets.generator(torch.cat([swaps.codes.flatten(1), residual[batch.half]], 1))
+        pasted = pasted_swaps(half, fake, made[batch.half])
     if y.swapping:
         seen = [p[batch.half] for p in probabilities]
-        shown = shown_swaps(half, fake, made[batch.half], y.grain)
+        shown = shown_swaps(half, fake, pasted, y.grain)
         changed, kept = swap_losses(state, half, swaps, shown, seen, whole)
         parts["swapping"] = changed
         total = total + y.swapping * changed
@@ -307,16 +309,33 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         parts["nearness"] = losses.nearness(fake - made[batch.half], half.mask, pixels)
         total = total + y.nearness * parts["nearness"]
     if adversarial and critic is not None:
+        by_features = isinstance(critic, FeatureDiscriminator)
+        judged = pasted if by_features else _outside(fake, half)
         critic.requires_grad_(False)
         try:
-            parts["adversary"] = losses.adversary(critic(_outside(fake, half)), whole.halves)
+            parts["adversary"] = losses.adversary(_realness(state, _looks(state, judged)), whole.halves)
         finally:  # the step may be broken off
             critic.requires_grad_(True)
         total = total + adversarial * parts["adversary"]
     backward(total)
     if adversarial and critic is not None:
-        parts["discriminator"] = _discriminate(config, state, half, fake.detach(), whole)
+        real = half.seen if by_features else _outside(half.images, half)
+        parts["discriminator"] = _discriminate(config, state, real, judged.detach(), whole)
     return parts
+
+
+def _realness(state: TrainState, looks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The discriminator's logits (N, L) of what `_looks` has of images."""
+    critic = state.discriminator
+    assert critic is not None
+    return critic(looks) if isinstance(critic, FeatureDiscriminator) else critic(looks[0])
+
+
+def _looks(state: TrainState, images: torch.Tensor) -> list[torch.Tensor]:
+    """What the discriminator sees of images: maps of the classifier, which rests, or the images."""
+    if isinstance(state.discriminator, FeatureDiscriminator):
+        return feature_maps(state.networks.classifier.features, images)
+    return [images]
 
 
 def _matching(found: torch.Tensor, wanted: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
@@ -325,14 +344,15 @@ def _matching(found: torch.Tensor, wanted: torch.Tensor, count: torch.Tensor) ->
 
 
 def _discriminate(
-    config: TrainConfig, state: TrainState, batch: Batch, fake: torch.Tensor, whole: Whole
+    config: TrainConfig, state: TrainState, images: torch.Tensor, fake: torch.Tensor, whole: Whole
 ) -> torch.Tensor:
-    assert state.discriminator is not None
     y = config.synthesis
     lazy = y.gradient_penalty and state.step % y.penalty_every == 0
-    real = _outside(batch.images, batch).requires_grad_(bool(lazy))
-    real_logits = state.discriminator(real)
-    loss = losses.discriminator(real_logits, state.discriminator(_outside(fake, batch)), whole.halves)
+    with torch.no_grad():
+        real, made = _looks(state, images), _looks(state, fake)
+    real = [r.detach().requires_grad_(bool(lazy)) for r in real]
+    real_logits = _realness(state, real)
+    loss = losses.discriminator(real_logits, _realness(state, made), whole.halves)
     total = loss
     if lazy:
         # regularised every few steps, and so much more strongly (Karras et al. 2020, section 3.1)

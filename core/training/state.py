@@ -11,7 +11,7 @@ from torch import nn
 
 from core.nets.build import Networks, build_discriminator
 from core.nets.classifier import AttributeClassifier
-from core.nets.discriminator import Discriminator
+from core.nets.discriminator import Discriminator, FeatureDiscriminator
 from core.nets.guide import Guide
 from core.training.asking import Asking
 from core.training.config import TrainConfig
@@ -41,7 +41,7 @@ class TrainState:
     networks: Networks
     average: Networks
     residuals: nn.Embedding
-    discriminator: Discriminator | None = None
+    discriminator: Discriminator | FeatureDiscriminator | None = None
     leakage: LinearLeakage | None = None
     guides: list[Guide] = field(default_factory=list)  # none, one, or two
     asking: Asking | None = None

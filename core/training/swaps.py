@@ -76,14 +76,21 @@ def _set(
     return value.to(codes.device)
 
 
-def shown_swaps(batch: Batch, fake: torch.Tensor, made: torch.Tensor, grain: float) -> torch.Tensor:
-    """Swapped images `fake`, `made` (N, C, S, S) without a swap, as the guide sees them.
+def pasted_swaps(batch: Batch, fake: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+    """Swapped images `fake`, `made` (N, C, S, S) without a swap, as *keep detail* shows them.
+
+    Where the photo ended it stays as it was seen.
+    """
+    change = detailed_change(batch.seen, made.detach(), fake.float(), span=2.0, inside=batch.mask)
+    return torch.where(batch.mask > 0, (batch.seen + change).clamp(-1, 1), batch.seen)
+
+
+def shown_swaps(batch: Batch, fake: torch.Tensor, pasted: torch.Tensor, grain: float) -> torch.Tensor:
+    """Swapped images `fake` (N, C, S, S), `pasted` as *keep detail* shows them, as the guide sees them.
 
     Half of them as *keep detail* does it, the photo and what the swap changes: there, too, the change is to
     be seen. Then moved a little and blurred, with noise of up to `grain`.
     """
-    change = detailed_change(batch.seen, made.detach(), fake.float(), span=2.0)
-    pasted = (batch.seen + change).clamp(-1, 1)
     drawn = torch.where((batch.places % 4 < 2)[:, None, None, None], fake, pasted)
     shown = _jittered(torch.where(batch.mask > 0, drawn, batch.seen), batch.jitter)
     return with_noise(shown, grain * batch.jitter[:, 3], batch.grain) if grain else shown
