@@ -136,6 +136,41 @@ def test_codes_are_read_from_pictures_before_the_encoder_learns(tmp_path: Path) 
     assert not encoder.base.weight.requires_grad and encoder.head.weight.requires_grad
 
 
+def test_the_pictures_base_is_solved_for_anew_before_stage_3(tmp_path: Path) -> None:
+    """What the encoder's codes say of the pictures is drawn, and a swap changes what it changed before."""
+    from core.training.loop import Trainer
+    from core.training.run import Run
+
+    config = tiny_config(
+        *FOLDED, "network.base_side=8", "disentanglement.images=0", "synthesis.residual_noise=0.01"
+    )
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 160))
+    trainer = Trainer(config, dataset, Run.start(tmp_path / "run", config), torch.device("cpu"))
+    nets, average = trainer.state.networks, trainer.state.average
+    trainer._enter(STAGES.index("disentanglement"))
+    trainer._enter(STAGES.index("amortisation"))
+    with torch.no_grad():
+        for networks in (nets, average):
+            networks.generator.base.weight.mul_(0.3)  # as though it had been solved for other codes
+    images, mask = dataset.batch(np.arange(len(dataset)), 32)
+
+    def errors_and_changes() -> tuple[float, torch.Tensor]:
+        with torch.no_grad():
+            residuals = nets.residual_encoder(images)
+            codes = trainer_codes(trainer, residuals)
+            swapped = codes.clone()
+            swapped[:, : nets.embeddings.dim] = nets.embeddings.tables[0][1]
+            made = nets.generator(codes)
+            return float(((made - images) * mask).square().mean()), nets.generator(swapped) - made
+
+    error, change = errors_and_changes()
+    trainer._enter(STAGES.index("synthesis"))
+    less, same = errors_and_changes()
+    assert less < 0.6 * error
+    assert float(change.abs().max()) > 0.01 and torch.allclose(same, change, atol=1e-4)
+    assert torch.allclose(average.generator.base.weight, nets.generator.base.weight)
+
+
 def trainer_codes(trainer, residuals: torch.Tensor) -> torch.Tensor:
     """Joined codes of all images, with the labels' or the classifier's values."""
     images = trainer.dataset.batch(np.arange(len(trainer.dataset)), trainer.size)[0]

@@ -230,7 +230,8 @@ class Trainer:
             return
         if STAGES[stage] == "disentanglement":
             self._take_features()
-        start_stage(STAGES[stage], self.config, self.dataset.take(self.coded), self.state)
+        coded = self.dataset.take(self.coded)
+        start_stage(STAGES[stage], self.config, self.dataset, coded, self.state)
         self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[stage])
 
     def _features_record(self) -> dict[str, str]:

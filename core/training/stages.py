@@ -24,7 +24,7 @@ from core.training.config import TrainConfig
 from core.training.guide import RISE, worst_change
 from core.training.perceptual import feature_maps
 from core.training.state import TrainState
-from core.training.swaps import pasted_swaps, random_swaps, shown_swaps, swap_losses
+from core.training.swaps import jittered, pasted_swaps, random_swaps, shown_swaps, swap_losses
 
 Losses = dict[str, torch.Tensor]
 
@@ -310,7 +310,8 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         total = total + y.nearness * parts["nearness"]
     if adversarial and critic is not None:
         by_features = isinstance(critic, FeatureDiscriminator)
-        judged = pasted if by_features else _outside(fake, half)
+        # what it can't see for the blur is not drawn to please it: without, dots and grids are
+        judged = jittered(pasted, half.jitter) if by_features else _outside(fake, half)
         critic.requires_grad_(False)
         try:
             parts["adversary"] = losses.adversary(_realness(state, _looks(state, judged)), whole.halves)
@@ -319,7 +320,7 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         total = total + adversarial * parts["adversary"]
     backward(total)
     if adversarial and critic is not None:
-        real = half.seen if by_features else _outside(half.images, half)
+        real = jittered(half.seen, half.jitter) if by_features else _outside(half.images, half)
         parts["discriminator"] = _discriminate(config, state, real, judged.detach(), whole)
     return parts
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from core.nets.classifier import AttributeClassifier, value_shares
 from core.nets.encoder import thumbnails
 from core.nets.moments import Lines, Moments
+from core.precision import shorter
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset
 from core.training.finetune import encoder_start
@@ -29,9 +30,10 @@ BATCH = 256
 # this many noise sigmas with the square root of the component's own.
 LARGEST = 4.0
 BASE_RIDGE = 1e-3  # of the mean variance of what is known
+REFIT_IMAGES, REFIT_BATCH = 8000, 128
 
 
-def start_stage(name: str, config: TrainConfig, coded: Dataset, state: TrainState) -> None:
+def start_stage(name: str, config: TrainConfig, dataset: Dataset, coded: Dataset, state: TrainState) -> None:
     """What a run's networks and codes begin a stage with; `coded` are the images with residual codes."""
     teacher, start = state.teacher, config.disentanglement.residual_start
     if name == "warmup" and config.warmup.pretrained and teacher is None:
@@ -49,6 +51,8 @@ def start_stage(name: str, config: TrainConfig, coded: Dataset, state: TrainStat
     if name == "amortisation" and config.network.base_side and teacher is None:
         rows = torch.arange(len(coded), device=state.residuals.weight.device)
         encoder_base_start(config, coded, state.residual_codes(rows), state)
+    if name == "synthesis" and config.network.base_side and teacher is None and config.synthesis.steps:
+        refit_base(config, dataset, state)
     if name == "guide" and state.guides and config.guide.begin != "fresh":
         state.guides[0].load_state_dict(state.average.classifier.state_dict())
         begin_even(state.guides[0], state.priors)
@@ -135,6 +139,40 @@ def _start_base(
 
 
 @torch.no_grad()
+def refit_base(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
+    """Add to the generator's linear base what a regression on residual codes finds in its pictures' errors.
+
+    The base was solved for the codes that stage 1 began with. Those of the encoder are others, and say more
+    of the picture than the deep part, which was taught from there, draws of them. What attribute codes
+    explain beside them is left out: so a swap changes what it changed before.
+    """
+    nets, size, side = state.networks, config.network.image_size, config.network.base_side
+    count = min(REFIT_IMAGES, len(dataset))
+    some = dataset.take(np.linspace(0, len(dataset) - 1, count).astype(np.int64))
+    labels = torch.from_numpy(some.label_array())
+    device = state.residuals.weight.device
+    codes, errors = [], []
+    for start in range(0, count, REFIT_BATCH):
+        positions = np.arange(start, min(start + REFIT_BATCH, count))
+        images, mask = (t.to(device) for t in some.batch(positions, size))
+        with shorter(device, state.precision):
+            shares = [logits.softmax(1) for logits in nets.classifier(images)]
+            attributes = nets.embeddings.assign(shares, labels[positions].to(device)).flatten(1)
+            code = torch.cat([attributes, nets.residual_encoder(images)], 1).float()
+            error = (images - nets.generator(code).float()) * mask
+        codes.append(code.cpu())
+        errors.append(F.adaptive_avg_pool2d(error, side).flatten(1).cpu())
+    x = torch.cat(codes)
+    noise = torch.zeros(x.shape[1], dtype=torch.float64)
+    residual = config.network.residual_dim
+    own = config.synthesis.residual_noise
+    spread = config.disentanglement.residual_noise if own is None else own
+    noise[-residual:] = spread**2
+    layers = [networks.generator.base for networks in (nets, state.average)]
+    _solve(layers, x, torch.cat(errors), noise, state, add=slice(x.shape[1] - residual, None))
+
+
+@torch.no_grad()
 def encoder_base_start(config: TrainConfig, dataset: Dataset, codes: torch.Tensor, state: TrainState) -> None:
     """The linear part of the residual encoder: a ridge regression from images to their `codes` (n, R)."""
     x = torch.cat([thumbnails(images) for _, images, _ in _batches(config, dataset)])
@@ -143,18 +181,30 @@ def encoder_base_start(config: TrainConfig, dataset: Dataset, codes: torch.Tenso
 
 
 def _solve(
-    layers: Sequence[object], x: torch.Tensor, y: torch.Tensor, noise: torch.Tensor, state: TrainState
+    layers: Sequence[object],
+    x: torch.Tensor,
+    y: torch.Tensor,
+    noise: torch.Tensor,
+    state: TrainState,
+    add: slice | None = None,
 ) -> None:
-    """Set linear layers to what predicts y (n, O) of x (n, I) with `noise` of a variance (I,) added."""
+    """Set linear layers to what predicts y (n, O) of x (n, I) with `noise` of a variance (I,) added.
+
+    Or `add` to what they are so much of it as these entries of x explain.
+    """
     x, y = x.double(), y.double()
     centre_x, centre_y = x.mean(0), y.mean(0)
     gram = (x - centre_x).T @ (x - centre_x) / len(x)
     gram.diagonal().add_(BASE_RIDGE * gram.diagonal().mean() + noise)
     weight = torch.linalg.solve(gram, (x - centre_x).T @ (y - centre_y) / len(x))
+    if add is not None:
+        kept = torch.zeros_like(weight)
+        kept[add] = weight[add]
+        weight = kept
     device = state.residuals.weight.device
     found = state.team.leaders(weight.T.float().to(device))
     bias = state.team.leaders((centre_y - centre_x @ weight).float().to(device))
     for layer in layers:
         assert isinstance(layer, torch.nn.Linear)
-        layer.weight.copy_(found)
-        layer.bias.copy_(bias)
+        layer.weight.copy_(found if add is None else layer.weight + found)
+        layer.bias.copy_(bias if add is None else layer.bias + bias)

@@ -92,7 +92,7 @@ def shown_swaps(batch: Batch, fake: torch.Tensor, pasted: torch.Tensor, grain: f
     be seen. Then moved a little and blurred, with noise of up to `grain`.
     """
     drawn = torch.where((batch.places % 4 < 2)[:, None, None, None], fake, pasted)
-    shown = _jittered(torch.where(batch.mask > 0, drawn, batch.seen), batch.jitter)
+    shown = jittered(torch.where(batch.mask > 0, drawn, batch.seen), batch.jitter)
     return with_noise(shown, grain * batch.jitter[:, 3], batch.grain) if grain else shown
 
 
@@ -125,7 +125,7 @@ def swap_losses(
     return torch.stack(changed).mean(), torch.stack(kept).mean()
 
 
-def _jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
+def jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
     """Images turned, sized and shifted a little and blurred, as `jitter` (N, 4) in 0..1 says.
 
     A pattern that means its value to the classifier at one place only is no change that a person sees. What
