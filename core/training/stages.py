@@ -264,7 +264,8 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         attributes = nets.embeddings.assign(probabilities, batch.labels)
     residual = nets.residual_encoder(batch.seen)
     noise = s.residual_noise if y.residual_noise is None else y.residual_noise
-    made = nets.generator(torch.cat([attributes.flatten(1), residual + noise * batch.noise], 1))
+    noisy = residual + noise * batch.noise
+    made = nets.generator(torch.cat([attributes.flatten(1), noisy], 1))
     parts = _reconstruction(config, state, made, part)
     decay = losses.mean(residual.square().sum(1), whole.images)
     total = parts["reconstruction"] + s.residual_decay * decay
@@ -286,7 +287,8 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         # the pictures of a fine-tuning's base are of one swap
         pairs = y.pairs if state.teacher is None else 0.0
         swaps = random_swaps(list(nets.embeddings.tables), attributes[batch.half], half, pairs)
-        fake = nets.generator(torch.cat([swaps.codes.flatten(1), residual[batch.half]], 1))
+        # with the same noise, so that nothing but the swap tells both pictures apart
+        fake = nets.generator(torch.cat([swaps.codes.flatten(1), noisy[batch.half]], 1))
         pasted = pasted_swaps(half, fake, made[batch.half])
     if y.swapping:
         seen = [p[batch.half] for p in probabilities]
