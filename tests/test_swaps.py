@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.nets.discriminator import FeatureDiscriminator
-from core.training import losses, stages
+from core.training import stages
 from core.training.asking import Asking
 from core.training.batch import Batch, make_batch
 from core.training.dataset import Dataset
-from core.training.perceptual import feature_maps
 from core.training.state import TrainState
-from core.training.swaps import pasted_swaps, random_swaps, swap_losses
+from core.training.swaps import random_swaps, swap_losses
 from tests.synthetic import tiny_config, write_dataset
 
 COUNTS = (2, 3, 4)
@@ -102,46 +100,3 @@ def test_the_swap_before_is_to_stay(tmp_path: Path) -> None:
         kept.append(float(swap_losses(state, batch, swaps, images, seen, batch.counts())[1].detach()))
     assert kept[0] == 0.0  # nothing is less clear than in the photo
     assert kept[1] > 0.5
-
-
-def test_pasted_swaps_are_the_photo_where_nothing_changes_and_where_it_ends() -> None:
-    batch = drawn(4)
-    photos = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(2)) - 0.5
-    mask = torch.ones(4, 1, 8, 8)
-    mask[..., 6:] = 0.0
-    batch = replace(batch, seen=photos, mask=mask)
-    made = torch.zeros(4, 3, 8, 8)
-    assert torch.equal(pasted_swaps(batch, made, made), photos)
-    fake = made.clone()
-    fake[..., :4] += 0.2
-    fake[..., 6:] = 9.0  # what is decoded beyond the photo's end is nobody's concern
-    pasted = pasted_swaps(batch, fake, made)
-    assert torch.equal(pasted[..., 6:], photos[..., 6:])
-    assert float((pasted - photos)[..., :3].abs().min()) > 0.01
-    assert float(pasted.abs().max()) <= 1.0
-
-
-def test_a_discriminator_of_features_learns_which_pictures_have_stains(tmp_path: Path) -> None:
-    """Its logits are of places: a stain in one corner is told there."""
-    config = tiny_config("network.discriminator=features", "synthesis.adversarial=0.1")
-    dataset = Dataset.open(write_dataset(tmp_path / "data", 24))
-    state = TrainState.fresh(config, [len(a.values) for a in dataset.attributes], 24, torch.device("cpu"))
-    critic = state.discriminator
-    assert isinstance(critic, FeatureDiscriminator)
-    images, _ = dataset.batch(np.arange(16), 32)
-    stained = images.clone()
-    stained[:, :, :8, :8] += 0.5
-    features = state.networks.classifier.features
-    with torch.no_grad():
-        maps = [feature_maps(features, x) for x in (images, stained)]
-    optimizer = torch.optim.Adam(critic.parameters(), 3e-3)
-    for _ in range(60):
-        optimizer.zero_grad()
-        losses.discriminator(critic(maps[0]), critic(maps[1]), torch.tensor(16.0)).backward()
-        optimizer.step()
-    with torch.no_grad():
-        real, fake = critic(maps[0]).mean(0), critic(maps[1]).mean(0)
-    apart = (real - fake).reshape(-1, 4, 4)
-    assert apart.shape[0] == len(critic.heads) > 1
-    assert float(apart[:, 0, 0].mean()) > 1.0
-    assert float(apart[:, 2:, 2:].mean()) < 0.2 * float(apart[:, 0, 0].mean())

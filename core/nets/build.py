@@ -11,11 +11,11 @@ from torch import nn
 
 from core.errors import StudioError
 from core.nets.classifier import AttributeClassifier, ValueEmbeddings
-from core.nets.discriminator import Discriminator, FeatureDiscriminator
+from core.nets.discriminator import Discriminator
 from core.nets.encoder import ResidualEncoder
 from core.nets.generator import StyleGenerator
-from core.nets.layers import TRUNK_LEVELS, Trunk
-from core.nets.lite import PERCEPTUAL_STAGES, STAGES, Lite0
+from core.nets.layers import Trunk
+from core.nets.lite import Lite0
 from core.nets.moments import Centred, Lines, Moments
 from core.nets.vae import ConvDecoder, ConvEncoder
 
@@ -31,10 +31,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `encoder`: the residual encoder sees the `whole` image, or, of the kind `vae`, one bright thing `centred`.
     `fold`: pixels a side of the image in one place of the generator's and encoder's finest maps; 2 makes them
     about four times as fast. With `base_side` both have a linear part beside the deep one (see
-    `StyleGenerator`, `ResidualEncoder`). `discriminator`: one that learns to see the `pixels` of decoded
-    pictures, or one that sees with the classifier's `features` what *keep detail* shows of them.
-    `discriminator_size`: side of what one of pixels sees, 0 for all: a coarse one minds stains and shapes,
-    and never that a picture is soft.
+    `StyleGenerator`, `ResidualEncoder`). `discriminator_size`: side of what a discriminator sees, 0 for all:
+    a coarse one minds stains and shapes, and never that a picture is soft.
     """
 
     kind: Literal["style", "vae"] = "style"
@@ -44,7 +42,6 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoder: Literal["whole", "centred"] = "whole"
     fold: int = 1
     base_side: int = 0
-    discriminator: Literal["pixels", "features"] = "pixels"
     discriminator_size: int = 0
     residual_dim: int = 256
     embedding_dim: int = 32
@@ -113,12 +110,8 @@ class Networks(nn.Module):
         self.to(memory_format=torch.channels_last)
 
 
-def build_discriminator(config: NetworkConfig) -> Discriminator | FeatureDiscriminator:
-    """The discriminator for a style model's images, or for the maps that `feature_maps` has of them."""
-    if config.discriminator == "features":
-        lite = [STAGES[i][-1] for i in PERCEPTUAL_STAGES]
-        widths = lite if config.classifier == "lite0" else config.classifier_widths[:TRUNK_LEVELS]
-        return FeatureDiscriminator(widths).to(memory_format=torch.channels_last)
+def build_discriminator(config: NetworkConfig) -> Discriminator:
+    """The discriminator for a style model's images."""
     size = config.discriminator_size or config.image_size
     network = Discriminator(size, config.discriminator_widths)
     return network.to(memory_format=torch.channels_last)

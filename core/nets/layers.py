@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 SLOPE = 0.2
 GAIN = math.sqrt(2.0)
-TRUNK_LEVELS = 3  # the finest maps of a trunk; coarser ones know what the picture is, not how it looks
 
 
 def shrunk(images: torch.Tensor, size: int) -> torch.Tensor:

@@ -19,7 +19,7 @@ from core.training.parallel import Team
 RATE = 0.05  # by how much a weight grows, in its logarithm, for each swap that is not seen
 LEAST, MOST = 0.1, 6.0
 # labels from which on as much as `MOST` may be asked; of what is shown by few photos a guide knows stains
-MANY = 500
+MANY = 1000
 
 
 class Asking(nn.Module):

@@ -106,7 +106,8 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     the other attributes of these images, which are to stay; it sees them with noise of up to `grain`.
     `pairs` is the share of these swaps that are of images which had another swap before, as people make them.
     `residual_noise` is the noise of this stage, where it is another than that of stage 1.
-    `nearness` is the weight of how much a swap changes in all (mean absolute and squared difference);
+    `nearness` is the weight of how much a swap changes in all (mean absolute and squared difference), and
+    `beyond` how much more that counts where the attribute is seen in no image (`core.training.regions`);
     `leakage` that of what a linear regression reads of the attributes in the residual codes, fitted anew
     every `leakage_every`; it counts from the share `leakage_after` of the stage on and grows to its weight
     over the share `leakage_rise`: an encoder that has nothing to say yet would fall silent under it. Where
@@ -132,6 +133,7 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pairs: float = 0.0
     grain: float = 0.0
     nearness: float = 0.0
+    beyond: float = 0.0
     leakage: float = 0.0
     leakage_every: int = 100
     leakage_after: float = 0.0

@@ -121,16 +121,22 @@ def swap(
     return torch.stack(changed).sum() / count.clamp(min=1), mean(each, count)
 
 
-def nearness(change: torch.Tensor, mask: torch.Tensor, pixels: torch.Tensor | None = None) -> torch.Tensor:
+def nearness(
+    change: torch.Tensor,
+    mask: torch.Tensor,
+    pixels: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     """How much a swap changes (N, C, S, S), of colours and lines more than of light; its size and its square.
 
-    The same wherever the change is: what is not asked for is to change nothing.
+    The same wherever the change is, or weighed by `weights` (N, 1, S, S).
     """
     tint = change - change.mean(1, keepdim=True)
     fine = change - box_mean(change, BLUR // 2)
     parts = (change, 1.0), (tint, TINT), (fine, FINE)
     far = [weight * (part.abs() + FAR * part.square()) for part, weight in parts]
-    return masked_mean(far[0] + far[1] + far[2], mask, pixels)
+    cost = far[0] + far[1] + far[2]
+    return masked_mean(cost if weights is None else cost * weights, mask, pixels)
 
 
 def bounded_entropy(logits: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -159,24 +165,16 @@ def entropy(
 
 
 def discriminator(real: torch.Tensor, fake: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Non-saturating logistic loss of the discriminator (Goodfellow et al. 2014), logits (n, L) of images.
-
-    The mean over the logits of each of `count` images.
-    """
-    return mean((F.softplus(-real) + F.softplus(fake)).mean(1), count)
+    """Non-saturating logistic loss of the discriminator (Goodfellow et al. 2014), of `count` images."""
+    return mean(F.softplus(-real) + F.softplus(fake), count)
 
 
 def adversary(fake: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Non-saturating logistic loss of the generator, of the same logits."""
-    return mean(F.softplus(-fake).mean(1), count)
+    """Non-saturating logistic loss of the generator."""
+    return mean(F.softplus(-fake), count)
 
 
-def gradient_penalty(
-    real_logits: torch.Tensor, real: Sequence[torch.Tensor], count: torch.Tensor
-) -> torch.Tensor:
-    """R1: squared gradient at real images or their maps (Mescheder et al. 2018), which need gradients.
-
-    Of the sum over images of the mean logit (n, L).
-    """
-    gradients = torch.autograd.grad(real_logits.mean(1).sum(), list(real), create_graph=True)
-    return mean(torch.stack([g.square().sum((1, 2, 3)) for g in gradients]).sum(0), count)
+def gradient_penalty(real_logits: torch.Tensor, real: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """R1: squared gradient at real images (Mescheder et al. 2018); `real` needs gradients."""
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real, create_graph=True)
+    return mean(gradient.square().sum((1, 2, 3)), count)

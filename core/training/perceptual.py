@@ -20,10 +20,11 @@ from torch import nn
 
 from core.errors import StudioError
 from core.files import atomic_write
-from core.nets.layers import TRUNK_LEVELS, Trunk
+from core.nets.layers import Trunk
 from core.nets.lite import Lite0
 from core.paths import resources
 
+TRUNK_LEVELS = 3  # the finest maps of a trunk; coarser ones know what the picture is, not how it looks
 VGG16 = "vgg16"
 FACES, DEFAULT = "faces", "default"
 # Outputs of the convolutions and 0 for the pooling between them, in torchvision's order

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch import nn
 from core.errors import StudioError
 from core.model import OUTSIDE_VALUE
 from core.nets.classifier import AttributeClassifier, filled
-from core.nets.discriminator import FeatureDiscriminator
 from core.nets.guide import SIZE
 from core.nets.layers import Trunk, shrunk
 from core.nets.lite import Lite0
@@ -24,7 +23,7 @@ from core.training.config import TrainConfig
 from core.training.guide import RISE, worst_change
 from core.training.perceptual import feature_maps
 from core.training.state import TrainState
-from core.training.swaps import jittered, pasted_swaps, random_swaps, shown_swaps, swap_losses
+from core.training.swaps import random_swaps, shown_swaps, swap_losses
 
 Losses = dict[str, torch.Tensor]
 
@@ -289,10 +288,9 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         swaps = random_swaps(list(nets.embeddings.tables), attributes[batch.half], half, pairs)
         # with the same noise, so that nothing but the swap tells both pictures apart
         fake = nets.generator(torch.cat([swaps.codes.flatten(1), noisy[batch.half]], 1))
-        pasted = pasted_swaps(half, fake, made[batch.half])
     if y.swapping:
         seen = [p[batch.half] for p in probabilities]
-        shown = shown_swaps(half, fake, pasted, y.grain)
+        shown = shown_swaps(half, fake, made[batch.half], y.grain)
         changed, kept = swap_losses(state, half, swaps, shown, seen, whole)
         parts["swapping"] = changed
         total = total + y.swapping * changed
@@ -307,38 +305,23 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
             total = total + config.finetune.pictures * parts["base_pictures"]
     if y.nearness:
         # where a swap changes nothing that it says, it is to change nothing
-        pixels = whole.pixels[half.mask.shape[2]]
-        parts["nearness"] = losses.nearness(fake - made[batch.half], half.mask, pixels)
+        pixels, weights = whole.pixels[half.mask.shape[2]], None
+        if state.regions is not None and y.swapping:
+            beyond = 1 - state.regions(swaps.attribute, swaps.second, half.mask.shape[2])
+            weights = 1 + y.beyond * beyond
+        parts["nearness"] = losses.nearness(fake - made[batch.half], half.mask, pixels, weights)
         total = total + y.nearness * parts["nearness"]
     if adversarial and critic is not None:
-        by_features = isinstance(critic, FeatureDiscriminator)
-        # what it can't see for the blur is not drawn to please it: without, dots and grids are
-        judged = jittered(pasted, half.jitter) if by_features else _outside(fake, half)
         critic.requires_grad_(False)
         try:
-            parts["adversary"] = losses.adversary(_realness(state, _looks(state, judged)), whole.halves)
+            parts["adversary"] = losses.adversary(critic(_outside(fake, half)), whole.halves)
         finally:  # the step may be broken off
             critic.requires_grad_(True)
         total = total + adversarial * parts["adversary"]
     backward(total)
     if adversarial and critic is not None:
-        real = jittered(half.seen, half.jitter) if by_features else _outside(half.images, half)
-        parts["discriminator"] = _discriminate(config, state, real, judged.detach(), whole)
+        parts["discriminator"] = _discriminate(config, state, half, fake.detach(), whole)
     return parts
-
-
-def _realness(state: TrainState, looks: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The discriminator's logits (N, L) of what `_looks` has of images."""
-    critic = state.discriminator
-    assert critic is not None
-    return critic(looks) if isinstance(critic, FeatureDiscriminator) else critic(looks[0])
-
-
-def _looks(state: TrainState, images: torch.Tensor) -> list[torch.Tensor]:
-    """What the discriminator sees of images: maps of the classifier, which rests, or the images."""
-    if isinstance(state.discriminator, FeatureDiscriminator):
-        return feature_maps(state.networks.classifier.features, images)
-    return [images]
 
 
 def _matching(found: torch.Tensor, wanted: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
@@ -347,15 +330,14 @@ def _matching(found: torch.Tensor, wanted: torch.Tensor, count: torch.Tensor) ->
 
 
 def _discriminate(
-    config: TrainConfig, state: TrainState, images: torch.Tensor, fake: torch.Tensor, whole: Whole
+    config: TrainConfig, state: TrainState, batch: Batch, fake: torch.Tensor, whole: Whole
 ) -> torch.Tensor:
+    assert state.discriminator is not None
     y = config.synthesis
     lazy = y.gradient_penalty and state.step % y.penalty_every == 0
-    with torch.no_grad():
-        real, made = _looks(state, images), _looks(state, fake)
-    real = [r.detach().requires_grad_(bool(lazy)) for r in real]
-    real_logits = _realness(state, real)
-    loss = losses.discriminator(real_logits, _realness(state, made), whole.halves)
+    real = _outside(batch.images, batch).requires_grad_(bool(lazy))
+    real_logits = state.discriminator(real)
+    loss = losses.discriminator(real_logits, state.discriminator(_outside(fake, batch)), whole.halves)
     total = loss
     if lazy:
         # regularised every few steps, and so much more strongly (Karras et al. 2020, section 3.1)

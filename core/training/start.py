@@ -22,6 +22,7 @@ from core.training.config import TrainConfig
 from core.training.dataset import Dataset
 from core.training.finetune import encoder_start
 from core.training.pretrained import pretrain
+from core.training.regions import fit_regions
 from core.training.state import TrainState
 
 THUMBNAIL = 16
@@ -53,6 +54,8 @@ def start_stage(name: str, config: TrainConfig, dataset: Dataset, coded: Dataset
         encoder_base_start(config, coded, state.residual_codes(rows), state)
     if name == "synthesis" and config.network.base_side and teacher is None and config.synthesis.steps:
         refit_base(config, dataset, state)
+    if name == "synthesis" and state.regions is not None:
+        fit_regions(state.regions, dataset, state.networks, config.network.image_size, state.team)
     if name == "guide" and state.guides and config.guide.begin != "fresh":
         state.guides[0].load_state_dict(state.average.classifier.state_dict())
         begin_even(state.guides[0], state.priors)

@@ -11,12 +11,13 @@ from torch import nn
 
 from core.nets.build import Networks, build_discriminator
 from core.nets.classifier import AttributeClassifier
-from core.nets.discriminator import Discriminator, FeatureDiscriminator
+from core.nets.discriminator import Discriminator
 from core.nets.guide import Guide
 from core.training.asking import Asking
 from core.training.config import TrainConfig
 from core.training.leakage import LinearLeakage
 from core.training.parallel import Team
+from core.training.regions import Regions
 
 if TYPE_CHECKING:
     from core.training.finetune import Teacher
@@ -41,11 +42,12 @@ class TrainState:
     networks: Networks
     average: Networks
     residuals: nn.Embedding
-    discriminator: Discriminator | FeatureDiscriminator | None = None
+    discriminator: Discriminator | None = None
     leakage: LinearLeakage | None = None
     guides: list[Guide] = field(default_factory=list)  # none, one, or two
     asking: Asking | None = None
     priors: list[torch.Tensor] = field(default_factory=list)  # of the labels (`dataset.log_priors`)
+    regions: Regions | None = None
     features: nn.Module | None = None
     teacher: Teacher | None = None  # the frozen base of a fine-tuning; not part of a checkpoint
     features_from_file: bool = False  # then a checkpoint need not hold them
@@ -87,8 +89,9 @@ class TrainState:
         leakage = None
         if config.synthesis.leakage:
             leakage = LinearLeakage(config.network.residual_dim, value_counts).to(device)
+        regions = Regions(len(value_counts)).to(device) if config.synthesis.beyond else None
         priors = [torch.zeros(count, device=device) for count in value_counts]  # as though all were equal
-        parts = networks, average, residuals, critic, leakage, guides, asking, priors
+        parts = networks, average, residuals, critic, leakage, guides, asking, priors, regions
         return cls(*parts, codes=images, team=team)
 
     def residual_codes(self, rows: torch.Tensor) -> torch.Tensor:
@@ -104,6 +107,7 @@ class TrainState:
             **dict(zip(("guide", "second_guide"), self.guides, strict=False)),
             "asking": self.asking,
             "leakage": self.leakage,
+            "regions": self.regions,
             "features": None if self.features_from_file else self.features,
         }
         return {name: module for name, module in modules.items() if module is not None}

@@ -76,23 +76,16 @@ def _set(
     return value.to(codes.device)
 
 
-def pasted_swaps(batch: Batch, fake: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
-    """Swapped images `fake`, `made` (N, C, S, S) without a swap, as *keep detail* shows them.
-
-    Where the photo ended it stays as it was seen.
-    """
-    change = detailed_change(batch.seen, made.detach(), fake.float(), span=2.0, inside=batch.mask)
-    return torch.where(batch.mask > 0, (batch.seen + change).clamp(-1, 1), batch.seen)
-
-
-def shown_swaps(batch: Batch, fake: torch.Tensor, pasted: torch.Tensor, grain: float) -> torch.Tensor:
-    """Swapped images `fake` (N, C, S, S), `pasted` as *keep detail* shows them, as the guide sees them.
+def shown_swaps(batch: Batch, fake: torch.Tensor, made: torch.Tensor, grain: float) -> torch.Tensor:
+    """Swapped images `fake`, `made` (N, C, S, S) without a swap, as the guide sees them.
 
     Half of them as *keep detail* does it, the photo and what the swap changes: there, too, the change is to
     be seen. Then moved a little and blurred, with noise of up to `grain`.
     """
+    change = detailed_change(batch.seen, made.detach(), fake.float(), span=2.0, inside=batch.mask)
+    pasted = (batch.seen + change).clamp(-1, 1)
     drawn = torch.where((batch.places % 4 < 2)[:, None, None, None], fake, pasted)
-    shown = jittered(torch.where(batch.mask > 0, drawn, batch.seen), batch.jitter)
+    shown = _jittered(torch.where(batch.mask > 0, drawn, batch.seen), batch.jitter)
     return with_noise(shown, grain * batch.jitter[:, 3], batch.grain) if grain else shown
 
 
@@ -125,7 +118,7 @@ def swap_losses(
     return torch.stack(changed).mean(), torch.stack(kept).mean()
 
 
-def jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
+def _jittered(images: torch.Tensor, jitter: torch.Tensor) -> torch.Tensor:
     """Images turned, sized and shifted a little and blurred, as `jitter` (N, 4) in 0..1 says.
 
     A pattern that means its value to the classifier at one place only is no change that a person sees. What
