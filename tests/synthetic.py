@@ -54,6 +54,7 @@ TINY = (
     "synthesis.keeping=0.05",
     "synthesis.grain=0.0",
     "synthesis.nearness=0.0",
+    "synthesis.beyond=0.0",
     "synthesis.leakage=0.0",
     "synthesis.leakage_after=0.0",
     "synthesis.leakage_rise=0.0",
@@ -64,7 +65,8 @@ TINY = (
 FOLDED = (
     "network.classifier=lite0", "network.fold=2", "network.base_side=16",
     "network.generator_widths=[32,32,16]", "network.encoder_widths=[8,16,32]", "warmup.grain=0.2",
-    "synthesis.grain=0.2", "synthesis.keeping=0.1", "guide.steps=8", "guide.batch=16",
+    "synthesis.grain=0.2", "synthesis.keeping=0.1", "synthesis.nearness=0.1", "synthesis.beyond=4.0",
+    "guide.steps=8", "guide.batch=16",
 )  # fmt: skip
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 
-from core.training import losses
+from core.training import losses, stages
+from core.training.batch import Batch, make_batch
 from core.training.dataset import Dataset
 from core.training.loop import Trainer
 from core.training.regions import SIDE, Regions, seen_in
 from core.training.run import Run
-from core.training.state import STAGES
+from core.training.state import STAGES, TrainState
+from core.training.swaps import shown_swaps
 from tests.synthetic import draw_faces, faces_attributes, tiny_config, write_dataset
 
 NAMES = [a.name for a in faces_attributes()]
@@ -88,3 +91,30 @@ def test_stage_3_begins_with_the_regions_and_a_checkpoint_keeps_them(tmp_path: P
     again = Trainer(config, dataset, run, torch.device("cpu"))
     again.resume()
     assert again.state.regions is not None and torch.equal(again.state.regions.maps, maps)
+
+
+def test_beyond_its_region_a_change_persuades_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guide is shown the picture without a swap there."""
+    config = tiny_config("synthesis.beyond=4.0", "synthesis.nearness=0.3", "synthesis.swapping=0.5")
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 48))
+    images, mask = dataset.batch(np.arange(8), 32)
+    labels = torch.from_numpy(dataset.label_array()[:8])
+    batch = make_batch(images, images, mask, labels, torch.arange(8), 16, torch.Generator().manual_seed(0))
+    pairs: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def shown(batch: Batch, told: torch.Tensor, made: torch.Tensor, grain: float) -> torch.Tensor:
+        pairs.append((told.detach(), made.detach()))
+        return shown_swaps(batch, told, made, grain)
+
+    monkeypatch.setattr(stages, "shown_swaps", shown)
+    for everywhere in (0.0, 1.0, 0.5):
+        state = TrainState.fresh(config, COUNTS, 48, torch.device("cpu"))
+        state.features = stages.perceptual_features(state.networks.classifier)
+        assert state.regions is not None
+        state.regions.maps.fill_(everywhere)
+        state.optimizers = stages.make_optimizers(config, state, "synthesis")
+        stages.step(config, state, batch, "synthesis", 0.5)
+    (nowhere, made), (whole, same), (half, _) = pairs
+    assert torch.equal(made, same) and float((whole - made).abs().max()) > 1e-3
+    assert torch.allclose(nowhere, made, atol=1e-6)
+    assert torch.allclose(half - made, (whole - made) / 2, atol=1e-6)

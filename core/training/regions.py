@@ -2,8 +2,8 @@
 
 A swap is to change its attribute, and a guide may be persuaded anywhere: a bald head was stains on chin and
 mouth. Where images with a value differ from images with another, all other attributes being equal, is told by
-a linear regression of every pixel on all values at once. Beyond these regions a change costs more. Not in the
-paper; of use where images are aligned, and for attributes that have a place.
+a linear regression of every pixel on all values at once. Beyond these regions a change costs more, and no
+guide sees it. Not in the paper; of use where images are aligned, and for attributes that have a place.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.training.parallel import Team
 SIDE = 32  # of the maps
 IMAGES, BATCH = 8000, 200
 RIDGE = 1.0  # in images
-ERRORS = 2.0  # standard errors from which on a difference is one
+ERRORS = 3.0  # standard errors from which on a difference is one
 LARGEST = 0.98  # quantile of a value's differences that counts as its largest
 FAINT, CLEAR = 0.2, 0.5  # of the largest: not in the region, and wholly in it
 

@@ -288,9 +288,16 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         swaps = random_swaps(list(nets.embeddings.tables), attributes[batch.half], half, pairs)
         # with the same noise, so that nothing but the swap tells both pictures apart
         fake = nets.generator(torch.cat([swaps.codes.flatten(1), noisy[batch.half]], 1))
+    change = fake - made[batch.half]
+    beyond: torch.Tensor | None = None
     if y.swapping:
         seen = [p[batch.half] for p in probabilities]
-        shown = shown_swaps(half, fake, made[batch.half], y.grain)
+        told = fake
+        if state.regions is not None:
+            # beyond its region a change persuades nobody
+            beyond = 1 - state.regions(swaps.attribute, swaps.second, half.mask.shape[2])
+            told = fake - beyond * change
+        shown = shown_swaps(half, told, made[batch.half], y.grain)
         changed, kept = swap_losses(state, half, swaps, shown, seen, whole)
         parts["swapping"] = changed
         total = total + y.swapping * changed
@@ -305,11 +312,9 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
             total = total + config.finetune.pictures * parts["base_pictures"]
     if y.nearness:
         # where a swap changes nothing that it says, it is to change nothing
-        pixels, weights = whole.pixels[half.mask.shape[2]], None
-        if state.regions is not None and y.swapping:
-            beyond = 1 - state.regions(swaps.attribute, swaps.second, half.mask.shape[2])
-            weights = 1 + y.beyond * beyond
-        parts["nearness"] = losses.nearness(fake - made[batch.half], half.mask, pixels, weights)
+        pixels = whole.pixels[half.mask.shape[2]]
+        weights = None if beyond is None else 1 + y.beyond * beyond
+        parts["nearness"] = losses.nearness(change, half.mask, pixels, weights)
         total = total + y.nearness * parts["nearness"]
     if adversarial and critic is not None:
         critic.requires_grad_(False)
