@@ -292,12 +292,12 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     beyond: torch.Tensor | None = None
     if y.swapping:
         seen = [p[batch.half] for p in probabilities]
-        told = fake
+        within = fake
         if state.regions is not None:
             # beyond its region a change persuades nobody
             beyond = 1 - state.regions(swaps.attribute, swaps.second, half.mask.shape[2])
-            told = fake - beyond * change
-        shown = shown_swaps(half, told, made[batch.half], y.grain)
+            within = fake - beyond * change
+        shown = shown_swaps(half, within, made[batch.half], y.grain)
         changed, kept = swap_losses(state, half, swaps, shown, seen, whole)
         parts["swapping"] = changed
         total = total + y.swapping * changed
