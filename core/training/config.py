@@ -204,6 +204,12 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint_every: int = 250  # steps
     sample_every: int = 250
 
+    @property
+    def synthesis_noise(self) -> float:
+        """Deviation of the noise on residual codes in stage 3: its own, or that of stage 1."""
+        own = self.synthesis.residual_noise
+        return self.disentanglement.residual_noise if own is None else own
+
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a preset; `overrides` are `field.subfield=value` with values as in TOML (strings may be bare)."""

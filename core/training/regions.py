@@ -10,19 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.nets.build import Networks
-from core.nets.classifier import value_shares
 from core.nets.layers import box_mean
-from core.training.dataset import Dataset
-from core.training.parallel import Team
 
 SIDE = 32  # of the maps
-IMAGES, BATCH = 8000, 200
 RIDGE = 1.0  # in images
 ERRORS = 3.0  # standard errors from which on a difference is one
 LARGEST = 0.98  # quantile of a value's differences that counts as its largest
@@ -87,23 +81,3 @@ def _graded(power: torch.Tensor) -> torch.Tensor:
     t = ((size - FAINT) / (CLEAR - FAINT)).clamp(0, 1)
     t = F.max_pool2d(t * t * (3 - 2 * t), 3, 1, 1)
     return box_mean(box_mean(t)).flatten()
-
-
-@torch.no_grad()
-def fit_regions(regions: Regions, dataset: Dataset, networks: Networks, size: int, team: Team) -> None:
-    """Fill the maps from images of the whole dataset; without a label the classifier says what one shows."""
-    count = min(IMAGES, len(dataset))
-    some = dataset.take(np.linspace(0, len(dataset) - 1, count).astype(np.int64))
-    labels, device = torch.from_numpy(some.label_array()), regions.maps.device
-    shares, pictures, inside = [], [], []
-    for start in range(0, count, BATCH):
-        positions = np.arange(start, min(start + BATCH, count))
-        images, mask = some.batch(positions, size)
-        logits = networks.classifier(images.to(device))
-        known = zip(labels[positions].T, logits, strict=True)
-        shares.append(torch.cat([value_shares(k, v.softmax(1).cpu()) for k, v in known], 1))
-        pictures.append(F.adaptive_avg_pool2d(images * mask, SIDE))
-        inside.append((F.adaptive_avg_pool2d(mask, SIDE)[:, 0] > 0.99).float())
-    counts = networks.classifier.value_counts
-    maps = seen_in(torch.cat(shares), torch.cat(pictures), torch.cat(inside), counts)
-    regions.maps.copy_(team.leaders(maps.to(device)))

@@ -262,8 +262,7 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         probabilities = [v.softmax(1) for v in nets.classifier(batch.seen)]
         attributes = nets.embeddings.assign(probabilities, batch.labels)
     residual = nets.residual_encoder(batch.seen)
-    noise = s.residual_noise if y.residual_noise is None else y.residual_noise
-    noisy = residual + noise * batch.noise
+    noisy = residual + config.synthesis_noise * batch.noise
     made = nets.generator(torch.cat([attributes.flatten(1), noisy], 1))
     parts = _reconstruction(config, state, made, part)
     decay = losses.mean(residual.square().sum(1), whole.images)
@@ -281,14 +280,14 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
     half = batch.take(batch.half)  # swaps on half of the images: a second pass is dear
     if state.teacher is not None:
         half = state.teacher.choose_swaps(half, config.finetune.new_swaps)
-    fake = made[batch.half]
+    fake = unswapped = made[batch.half]
     if y.swapping or adversarial:
         # the pictures of a fine-tuning's base are of one swap
         pairs = y.pairs if state.teacher is None else 0.0
         swaps = random_swaps(list(nets.embeddings.tables), attributes[batch.half], half, pairs)
         # with the same noise, so that nothing but the swap tells both pictures apart
         fake = nets.generator(torch.cat([swaps.codes.flatten(1), noisy[batch.half]], 1))
-    change = fake - made[batch.half]
+    change = fake - unswapped
     beyond: torch.Tensor | None = None
     if y.swapping:
         seen = [p[batch.half] for p in probabilities]
@@ -297,7 +296,7 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
             # beyond its region a change persuades nobody
             beyond = 1 - state.regions(swaps.attribute, swaps.second, half.mask.shape[2])
             within = fake - beyond * change
-        shown = shown_swaps(half, within, made[batch.half], y.grain)
+        shown = shown_swaps(half, within, unswapped, y.grain)
         changed, kept = swap_losses(state, half, swaps, shown, seen, whole)
         parts["swapping"] = changed
         total = total + y.swapping * changed

@@ -22,7 +22,7 @@ from core.training.config import TrainConfig
 from core.training.dataset import Dataset
 from core.training.finetune import encoder_start
 from core.training.pretrained import pretrain
-from core.training.regions import fit_regions
+from core.training.regions import SIDE, seen_in
 from core.training.state import TrainState
 
 THUMBNAIL = 16
@@ -31,7 +31,7 @@ BATCH = 256
 # this many noise sigmas with the square root of the component's own.
 LARGEST = 4.0
 BASE_RIDGE = 1e-3  # of the mean variance of what is known
-REFIT_IMAGES, REFIT_BATCH = 8000, 128
+FITTED = 8000  # images that what is fitted before stage 3 is fitted to
 
 
 def start_stage(name: str, config: TrainConfig, dataset: Dataset, coded: Dataset, state: TrainState) -> None:
@@ -52,10 +52,13 @@ def start_stage(name: str, config: TrainConfig, dataset: Dataset, coded: Dataset
     if name == "amortisation" and config.network.base_side and teacher is None:
         rows = torch.arange(len(coded), device=state.residuals.weight.device)
         encoder_base_start(config, coded, state.residual_codes(rows), state)
-    if name == "synthesis" and config.network.base_side and teacher is None and config.synthesis.steps:
-        refit_base(config, dataset, state)
-    if name == "synthesis" and state.regions is not None:
-        fit_regions(state.regions, dataset, state.networks, config.network.image_size, state.team)
+    if name == "synthesis" and config.synthesis.steps:
+        places = np.linspace(0, len(dataset) - 1, min(FITTED, len(dataset))).astype(np.int64)
+        some = dataset.take(places)
+        if config.network.base_side and teacher is None:
+            refit_base(config, some, state)
+        if state.regions is not None:
+            fit_regions(config, some, state)
     if name == "guide" and state.guides and config.guide.begin != "fresh":
         state.guides[0].load_state_dict(state.average.classifier.state_dict())
         begin_even(state.guides[0], state.priors)
@@ -88,6 +91,13 @@ def _batches(
         yield positions, *dataset.batch(positions, config.network.image_size)
 
 
+def _shares(dataset: Dataset, positions: np.ndarray, images: torch.Tensor, state: TrainState) -> torch.Tensor:
+    """(n, V) how much of each value the images at `positions` have, on the CPU."""
+    logits = state.networks.classifier(images.to(state.residuals.weight.device))
+    labels = torch.from_numpy(dataset.label_array()[positions]).T
+    return torch.cat([value_shares(k, v.softmax(1).cpu()) for k, v in zip(labels, logits, strict=True)], 1)
+
+
 @torch.no_grad()
 def component_start(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
     """Fill the residual codes of `dataset`'s images, in order; in a team each process its own."""
@@ -98,10 +108,7 @@ def component_start(config: TrainConfig, dataset: Dataset, state: TrainState) ->
         thumbnails.append((F.adaptive_avg_pool2d(images * mask, THUMBNAIL)).flatten(1))
         if base_side:
             wanted_base.append(F.adaptive_avg_pool2d(images, base_side).flatten(1))
-        logits = state.networks.classifier(images.to(device))
-        labels = torch.from_numpy(dataset.label_array()[positions]).T
-        shares = [value_shares(k, v.softmax(1).cpu()) for k, v in zip(labels, logits, strict=True)]
-        assignments.append(torch.cat(shares, 1))
+        assignments.append(_shares(dataset, positions, images, state))
     x = torch.cat(thumbnails).double()
     a = torch.cat(assignments).double()
     a = torch.cat([a, torch.ones(len(a), 1, dtype=torch.float64)], 1)
@@ -149,30 +156,37 @@ def refit_base(config: TrainConfig, dataset: Dataset, state: TrainState) -> None
     of the picture than the deep part, which was taught from there, draws of them. What attribute codes
     explain beside them is left out: so a swap changes what it changed before.
     """
-    nets, size, side = state.networks, config.network.image_size, config.network.base_side
-    count = min(REFIT_IMAGES, len(dataset))
-    some = dataset.take(np.linspace(0, len(dataset) - 1, count).astype(np.int64))
-    labels = torch.from_numpy(some.label_array())
-    device = state.residuals.weight.device
+    nets, device = state.networks, state.residuals.weight.device
+    labels = torch.from_numpy(dataset.label_array())
     codes, errors = [], []
-    for start in range(0, count, REFIT_BATCH):
-        positions = np.arange(start, min(start + REFIT_BATCH, count))
-        images, mask = (t.to(device) for t in some.batch(positions, size))
+    for positions, images, mask in _batches(config, dataset):
+        images, mask = images.to(device), mask.to(device)
         with shorter(device, state.precision):
-            shares = [logits.softmax(1) for logits in nets.classifier(images)]
-            attributes = nets.embeddings.assign(shares, labels[positions].to(device)).flatten(1)
+            probabilities = [logits.softmax(1) for logits in nets.classifier(images)]
+            attributes = nets.embeddings.assign(probabilities, labels[positions].to(device)).flatten(1)
             code = torch.cat([attributes, nets.residual_encoder(images)], 1).float()
             error = (images - nets.generator(code).float()) * mask
         codes.append(code.cpu())
-        errors.append(F.adaptive_avg_pool2d(error, side).flatten(1).cpu())
-    x = torch.cat(codes)
+        errors.append(F.adaptive_avg_pool2d(error, config.network.base_side).flatten(1).cpu())
+    x, residuals = torch.cat(codes), config.network.residual_dim
     noise = torch.zeros(x.shape[1], dtype=torch.float64)
-    residual = config.network.residual_dim
-    own = config.synthesis.residual_noise
-    spread = config.disentanglement.residual_noise if own is None else own
-    noise[-residual:] = spread**2
+    noise[-residuals:] = config.synthesis_noise**2
     layers = [networks.generator.base for networks in (nets, state.average)]
-    _solve(layers, x, torch.cat(errors), noise, state, add=slice(x.shape[1] - residual, None))
+    _solve(layers, x, torch.cat(errors), noise, state, added=residuals)
+
+
+@torch.no_grad()
+def fit_regions(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
+    """Find where each attribute is seen; without a label the classifier says what an image shows."""
+    assert state.regions is not None
+    shares, pictures, inside = [], [], []
+    for positions, images, mask in _batches(config, dataset):
+        shares.append(_shares(dataset, positions, images, state))
+        pictures.append(F.adaptive_avg_pool2d(images * mask, SIDE))
+        inside.append((F.adaptive_avg_pool2d(mask, SIDE)[:, 0] > 0.99).float())
+    counts = state.networks.classifier.value_counts
+    maps = seen_in(torch.cat(shares), torch.cat(pictures), torch.cat(inside), counts)
+    state.regions.maps.copy_(state.team.leaders(maps.to(state.regions.maps.device)))
 
 
 @torch.no_grad()
@@ -189,25 +203,23 @@ def _solve(
     y: torch.Tensor,
     noise: torch.Tensor,
     state: TrainState,
-    add: slice | None = None,
+    added: int = 0,
 ) -> None:
     """Set linear layers to what predicts y (n, O) of x (n, I) with `noise` of a variance (I,) added.
 
-    Or `add` to what they are so much of it as these entries of x explain.
+    Or add to what they are what the last `added` entries of x explain of it.
     """
     x, y = x.double(), y.double()
     centre_x, centre_y = x.mean(0), y.mean(0)
     gram = (x - centre_x).T @ (x - centre_x) / len(x)
     gram.diagonal().add_(BASE_RIDGE * gram.diagonal().mean() + noise)
     weight = torch.linalg.solve(gram, (x - centre_x).T @ (y - centre_y) / len(x))
-    if add is not None:
-        kept = torch.zeros_like(weight)
-        kept[add] = weight[add]
-        weight = kept
+    if added:
+        weight[:-added] = 0.0
     device = state.residuals.weight.device
     found = state.team.leaders(weight.T.float().to(device))
     bias = state.team.leaders((centre_y - centre_x @ weight).float().to(device))
     for layer in layers:
         assert isinstance(layer, torch.nn.Linear)
-        layer.weight.copy_(found if add is None else layer.weight + found)
-        layer.bias.copy_(bias if add is None else layer.bias + bias)
+        layer.weight.copy_(layer.weight + found if added else found)
+        layer.bias.copy_(layer.bias + bias if added else bias)
