@@ -123,7 +123,7 @@ def test_swaps_are_judged_by_it_alone_and_it_rests(tmp_path: Path, monkeypatch: 
 def test_a_run_with_a_guide_resumes_to_the_same_weights(tmp_path: Path) -> None:
     config = tiny_config(
         "warmup.steps=3", "disentanglement.steps=3", "amortisation.steps=2", "synthesis.steps=4",
-        "guide.steps=6", "guide.batch=16", "checkpoint_every=2",
+        "guide.steps=6", "guide.batch=16", "guide.sure=0.3", "checkpoint_every=2",
     )  # fmt: skip
     dataset = Dataset.open(write_dataset(tmp_path / "data", 60)).part("train")
     whole = train(config, dataset, Run.start(tmp_path / "whole", config), "cpu")
@@ -155,6 +155,46 @@ def test_a_run_with_a_guide_resumes_to_the_same_weights(tmp_path: Path) -> None:
         assert torch.equal(a, b), name
     # a model holds no guide: it is for training only
     assert not any("guide" in name for name in whole.networks.state_dict())
+
+
+def test_guides_learn_from_what_the_classifier_is_sure_of(tmp_path: Path) -> None:
+    dataset = Dataset.open(write_dataset(tmp_path / "data", 60)).part("train")
+    names = [a.name for a in dataset.attributes]
+    glasses = names.index("glasses")
+    config = tiny_config("guide.steps=2", "guide.batch=16", "guide.sure=0.9", "guide.begin=fresh")
+    run = Run.start(tmp_path / "run", config)
+    trainer = Trainer(config, dataset, run, CPU)
+    given = dataset.label_array()
+    assert trainer.state.asking is not None
+    limit = trainer.state.asking.limits.clone()
+    # a classifier that sees glasses everywhere, and of the rest that all values are equally likely
+    head = trainer.state.networks.classifier.head
+    assert isinstance(head, torch.nn.Linear)
+    place = sum(len(a.values) for a in list(dataset.attributes)[:glasses]) + 1
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.zero_()
+        head.bias[place] = 4.0
+    trainer._enter(STAGES.index("guide"))
+    wanted = given.copy()
+    wanted[given[:, glasses] < 0, glasses] = 1
+    assert (wanted != given).any() and np.array_equal(trainer.guide_labels, wanted)
+    batch = trainer._batch("guide", 0)
+    assert bool((batch.labels[:, glasses] >= 0).all())
+    # glasses are frequent now: a guide is told so, more of them may be asked, and no more of the rest
+    assert trainer.state.guide_priors[glasses][1] > trainer.state.priors[glasses][1]
+    more = trainer.state.asking.limits > limit
+    assert more.nonzero().flatten().tolist() == [place]
+    # the other stages go on with the labels alone, and a resumed run has the same
+    assert bool((trainer._batch("synthesis", 0).labels[:, glasses] < 0).any())
+    assert np.array_equal(trainer.labels, given)
+    trainer.checkpoint()
+    again = Trainer(config, dataset, run, CPU)
+    again.resume()
+    assert again.state.asking is not None
+    assert np.array_equal(again.guide_labels, wanted)
+    assert np.array_equal(again.guide_weights, trainer.guide_weights)
+    assert torch.equal(again.state.asking.limits, trainer.state.asking.limits)
 
 
 def test_two_guides_share_nothing_and_both_are_asked(tmp_path: Path) -> None:

@@ -192,11 +192,14 @@ def teach(
     faces = Faces(chosen, read_facts(data, [chosen.index.names[row] for row in chosen.rows]))
     length = ARCHITECTURE["text_cfg"]["context_length"]
     speech = Speech(faces, settings.seed, settings.vocabulary, length)
+    stored = run.load_checkpoint()
+    if eyes is None:  # a run that goes on has its own
+        eyes = imagenet_eyes() if stored is None else Lite0()
     torch.manual_seed(settings.seed)
-    pupil = Pupil(speech.known, faces.shares, eyes or imagenet_eyes())
+    pupil = Pupil(speech.known, faces.shares, eyes)
     optimizer, unknown = _optimizer(pupil, settings), torch.from_numpy(speech.unknown)
     average = copy.deepcopy(pupil.network)
-    step = _restore(run, pupil, optimizer, average)
+    step = _restore(stored, pupil, optimizer, average) if stored is not None else 0
     run.event("start", step=step, images=len(chosen), words=len(speech.words))
     pupil.train()
     running: dict[str, float] = {}
@@ -330,11 +333,13 @@ def _checkpoint(run: Run, pupil: Pupil, optimizer: torch.optim.Optimizer, averag
     run.save_checkpoint(tensors, {"step": step})
 
 
-def _restore(run: Run, pupil: Pupil, optimizer: torch.optim.Optimizer, average: CLIP) -> int:
-    loaded = run.load_checkpoint()
-    if loaded is None:
-        return 0
-    tensors, state = loaded
+def _restore(
+    stored: tuple[dict[str, torch.Tensor], dict[str, Any]],
+    pupil: Pupil,
+    optimizer: torch.optim.Optimizer,
+    average: CLIP,
+) -> int:
+    tensors, state = stored
     pupil.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("pupil.")})
     average.load_state_dict({n[8:]: t for n, t in tensors.items() if n.startswith("average.")})
     saved = optimizer.state_dict()

@@ -36,10 +36,12 @@ class AttributeClassifier(nn.Module):
 CONFIDENT = 0.7  # from here on what a classifier sees of an image stands for its missing label
 
 
-def filled(labels: torch.Tensor, probabilities: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Labels (N, K), and where there is none what a classifier (N, V_k) is sure of; else -1."""
+def filled(
+    labels: torch.Tensor, probabilities: Sequence[torch.Tensor], least: float = CONFIDENT
+) -> torch.Tensor:
+    """Labels (N, K), and where there is none what a classifier (N, V_k) gives `least` or more; else -1."""
     best = [p.max(1) for p in probabilities]
-    seen = torch.stack([torch.where(share >= CONFIDENT, value, -1) for share, value in best], 1)
+    seen = torch.stack([torch.where(share >= least, value, -1) for share, value in best], 1)
     return torch.where(labels >= 0, labels, seen)
 
 

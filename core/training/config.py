@@ -88,6 +88,8 @@ class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `core.training.guide`) makes of each image, so that only changes that are seen please it. It begins
     `fresh`, a small network, or as the model's `classifier`, which costs more; or there are `both`, which
     share no weight, and what pleases only one of them is not enough. `lr_fresh` is the small one's then.
+    They also learn from images without a label of which the model's classifier is `sure`, with at least this
+    probability (`core.training.pseudo`); 0 is off.
     """
 
     steps: int = 0
@@ -96,6 +98,7 @@ class GuideTraining(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reach: float = 2.0
     lr_fresh: float = 1e-3
     begin: Literal["fresh", "classifier", "both"] = "fresh"
+    sure: float = 0.0
 
 
 class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -205,6 +205,17 @@ def balance_weights(labels: np.ndarray, power: float = 0.5) -> np.ndarray:
     return weights / weights.mean()
 
 
+def drawing_weights(labels: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) probabilities of drawing each image, and the same for what learns from labels (n, K) alone.
+
+    An image without any label has nothing to say there. Balanced by `power` (`balance_weights`), 0 is not.
+    """
+    weights = balance_weights(labels, power) if power else np.ones(len(labels))
+    weights = weights / weights.sum()
+    labelled = weights * (labels >= 0).any(1)
+    return weights, labelled / labelled.sum() if labelled.any() else weights
+
+
 def log_priors(labels: np.ndarray, weights: np.ndarray, value_counts: Sequence[int]) -> list[torch.Tensor]:
     """K tensors (V_k): the logarithm of how often each value is seen among labels (n, K) drawn by `weights`
     (n,).

@@ -26,11 +26,12 @@ from core.training import finetune, stages
 from core.training.augment import vary_grain, vary_light, vary_place
 from core.training.batch import Batch, epoch_rows, make_batch
 from core.training.config import TrainConfig
-from core.training.dataset import Dataset, balance_weights, log_priors
+from core.training.dataset import Dataset, drawing_weights, log_priors
 from core.training.interrupt import Interrupted, interruptible
 from core.training.leakage import fit_to
 from core.training.parallel import Team
 from core.training.perceptual import features_record, find_features, load_features
+from core.training.pseudo import PseudoLabels
 from core.training.run import Run
 from core.training.samples import grid_columns, sample_grid
 from core.training.start import start_stage
@@ -131,11 +132,7 @@ class Trainer:
         self.labels = dataset.label_array()
         if not len(dataset.attributes):
             raise StudioError("The images have no attributes.", "Prepare them with labels.")
-        weights = balance_weights(self.labels, config.balance) if config.balance else np.ones(len(dataset))
-        self.weights = weights / weights.sum()
-        # the warm-up's: an image without any label has nothing to say there
-        labelled = weights * (self.labels >= 0).any(1)
-        self.labelled_weights = labelled / labelled.sum() if labelled.any() else self.weights
+        self.weights, self.labelled_weights = drawing_weights(self.labels, config.balance)
         self.features = self._features_record()
         self.coded = self._choose_coded()
         self.code_rows = np.full(len(dataset), -1, np.int64)
@@ -144,9 +141,9 @@ class Trainer:
         counts = [len(a.values) for a in dataset.attributes]
         self.state = TrainState.fresh(config, counts, len(self.coded), device, self.team)
         self.state.precision = choose_precision(config.precision, device)
-        if self.state.asking is not None:
-            self.state.asking.limit(torch.from_numpy(self.labels).to(device))
-        self.state.priors = [p.to(device) for p in log_priors(self.labels, self.labelled_weights, counts)]
+        self.state.priors = self._priors(self.labels, self.labelled_weights)
+        if config.guide.sure and config.guide.steps:
+            self.state.pseudo = PseudoLabels(torch.from_numpy(self.labels), config.guide.sure).to(device)
         used = [getattr(config, name).batch for name in STAGES if getattr(config, name).steps]
         if self.team.size > 1 and min(used, default=2) < 2 * self.team.size:
             raise StudioError(
@@ -158,6 +155,23 @@ class Trainer:
             self.state.teacher = finetune.begin(run.folder, dataset.attributes, *nets, device)
             # half of the warm-up's images are any, so that the base is heard on more than the labelled ones
             self.labelled_weights = (self.labelled_weights + self.weights) / 2
+        self._teach_guides(self.labels, self.labelled_weights)
+
+    def _priors(self, labels: np.ndarray, weights: np.ndarray) -> list[torch.Tensor]:
+        counts = [len(a.values) for a in self.dataset.attributes]
+        return [p.to(self.device) for p in log_priors(labels, weights, counts)]
+
+    def _teach_guides(self, labels: np.ndarray, weights: np.ndarray) -> None:
+        """What the guides learn from, drawn by `weights` (N,); it also limits what is asked of each value."""
+        self.guide_labels, self.guide_weights = labels, weights
+        self.state.guide_priors = self._priors(labels, weights)
+        if self.state.asking is not None:
+            self.state.asking.limit(torch.from_numpy(labels).to(self.device))
+
+    def _take_pseudo_labels(self) -> None:
+        if self.state.pseudo is not None:
+            labels = self.state.pseudo.labels.cpu().numpy().astype(np.int64)
+            self._teach_guides(labels, drawing_weights(labels, self.config.balance)[1])
 
     def _choose_coded(self) -> np.ndarray:
         """The images that get a residual code: all, or a fixed choice that favours rare values."""
@@ -187,6 +201,7 @@ class Trainer:
         if self.state.stage < len(STAGES):
             self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[self.state.stage])
         self.state.restore(tensors)
+        self._take_pseudo_labels()
         self.best = where.get("best", math.inf)
 
     def checkpoint(self) -> None:
@@ -232,6 +247,7 @@ class Trainer:
             self._take_features()
         coded = self.dataset.take(self.coded)
         start_stage(STAGES[stage], self.config, self.dataset, coded, self.state)
+        self._take_pseudo_labels()
         self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[stage])
 
     def _features_record(self) -> dict[str, str]:
@@ -385,13 +401,13 @@ class Trainer:
             if name == "disentanglement" and labelled and len(self.labelled_rows):
                 positions[:labelled] = self.coded[rng.choice(self.labelled_rows, labelled)]
         else:
-            weights = self.labelled_weights if name in ("warmup", "guide") else self.weights
+            weights = {"warmup": self.labelled_weights, "guide": self.guide_weights}.get(name, self.weights)
             positions = rng.choice(len(self.dataset), size, p=weights)
         part = self.team.part
         own = positions[part]
         images, mask = self.dataset.batch(own, self.size)
         code_rows = torch.from_numpy(self.code_rows[own])
-        labels = torch.from_numpy(self.labels[own])
+        labels = torch.from_numpy((self.guide_labels if name == "guide" else self.labels)[own])
         mirrored = torch.zeros(size, dtype=torch.bool)
         if self.config.mirror and name in ("warmup", "guide", "synthesis"):
             mirrored = torch.from_numpy(rng.random(size) < 0.5)

@@ -243,7 +243,7 @@ def guide(config: TrainConfig, state: TrainState, part: Part, share: float) -> L
         reach = config.guide.reach * min(1.0, share / RISE + 0.1) * network.image_size / SIZE
         worst = worst_change(network, images, mask, labels, known, reach, batch.swap_draw, batch.grain)
         # what it then says is told apart from how frequent a value is
-        logits = [v + p for v, p in zip(network(worst), state.priors, strict=True)]
+        logits = [v + p for v, p in zip(network(worst), state.guide_priors, strict=True)]
         parts[name] = losses.classification(logits, labels, known)
         backward(parts[name])
     return parts

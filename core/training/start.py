@@ -59,9 +59,23 @@ def start_stage(name: str, config: TrainConfig, dataset: Dataset, coded: Dataset
             refit_base(config, some, state)
         if state.regions is not None:
             fit_regions(config, some, state)
+    if name == "guide" and state.pseudo is not None and config.guide.steps:
+        fill_labels(config, dataset, state)
     if name == "guide" and state.guides and config.guide.begin != "fresh":
         state.guides[0].load_state_dict(state.average.classifier.state_dict())
         begin_even(state.guides[0], state.priors)
+
+
+@torch.no_grad()
+def fill_labels(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
+    """Let the classifier say what images without a label show, where it is sure."""
+    assert state.pseudo is not None
+    device = state.residuals.weight.device
+    for positions, images, _ in _batches(config, dataset):
+        with shorter(device, state.precision):
+            logits = state.networks.classifier(images.to(device))
+        state.pseudo.fill(slice(positions[0], positions[-1] + 1), [v.softmax(1) for v in logits])
+    state.pseudo.labels.copy_(state.team.leaders(state.pseudo.labels))
 
 
 @torch.no_grad()

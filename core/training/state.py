@@ -17,6 +17,7 @@ from core.training.asking import Asking
 from core.training.config import TrainConfig
 from core.training.leakage import LinearLeakage
 from core.training.parallel import Team
+from core.training.pseudo import PseudoLabels
 from core.training.regions import Regions
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class TrainState:
     guides: list[Guide] = field(default_factory=list)  # none, one, or two
     asking: Asking | None = None
     priors: list[torch.Tensor] = field(default_factory=list)  # of the labels (`dataset.log_priors`)
+    guide_priors: list[torch.Tensor] = field(default_factory=list)  # of those that guides learn from
+    pseudo: PseudoLabels | None = None  # those, where they are not the labels
     regions: Regions | None = None
     features: nn.Module | None = None
     teacher: Teacher | None = None  # the frozen base of a fine-tuning; not part of a checkpoint
@@ -91,8 +94,8 @@ class TrainState:
             leakage = LinearLeakage(config.network.residual_dim, value_counts).to(device)
         regions = Regions(len(value_counts)).to(device) if config.synthesis.beyond else None
         priors = [torch.zeros(count, device=device) for count in value_counts]  # as though all were equal
-        parts = networks, average, residuals, critic, leakage, guides, asking, priors, regions
-        return cls(*parts, codes=images, team=team)
+        parts = networks, average, residuals, critic, leakage, guides, asking, priors, priors
+        return cls(*parts, regions=regions, codes=images, team=team)
 
     def residual_codes(self, rows: torch.Tensor) -> torch.Tensor:
         """Codes (n, R) of the rows (n,), zeros for -1, without gradients. All processes must call."""
@@ -105,6 +108,7 @@ class TrainState:
             "residuals": self.residuals,
             "discriminator": self.discriminator,
             **dict(zip(("guide", "second_guide"), self.guides, strict=False)),
+            "pseudo": self.pseudo,
             "asking": self.asking,
             "leakage": self.leakage,
             "regions": self.regions,
