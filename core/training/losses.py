@@ -102,14 +102,18 @@ def swap(
     woman who is to stay one has no good picture, and must not outweigh the swaps that have.
 
     What stays as clear as it was costs nothing: `photos` are K tensors (N, V_k) of what is seen of each
-    image before its swap. `weights` (N,) are of the swaps (`core.training.asking`).
+    image before its swap, and where nothing is known the likeliest of that is to stay. `weights` (N,) are of
+    the swaps (`core.training.asking`).
     """
     changed, kept, known = [], [], []
     for k, values in enumerate(logits):
         here = attribute == k
         far = bounded_entropy(values[here], value[here])
         changed.append((far if weights is None else far * weights[here]).sum())
-        stay = torch.where(here, -1, before[:, k])
+        stay = before[:, k]
+        if photos is not None:
+            stay = torch.where(stay < 0, photos[k].argmax(1), stay)
+        stay = torch.where(here, -1, stay)
         known.append(stay >= 0)
         lost = bounded_entropy(values, stay.clamp(min=0))
         if photos is not None:
