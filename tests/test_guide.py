@@ -178,22 +178,22 @@ def test_guides_learn_from_what_the_classifier_is_sure_of(tmp_path: Path) -> Non
     trainer._enter(STAGES.index("guide"))
     wanted = given.copy()
     wanted[given[:, glasses] < 0, glasses] = 1
-    assert (wanted != given).any() and np.array_equal(trainer.guide_labels, wanted)
-    batch = trainer._batch("guide", 0)
+    assert (wanted != given).any() and np.array_equal(trainer.sampler.guide_labels, wanted)
+    batch = trainer.sampler.batch("guide", 0)
     assert bool((batch.labels[:, glasses] >= 0).all())
     # glasses are frequent now: a guide is told so, more of them may be asked, and no more of the rest
     assert trainer.state.guide_priors[glasses][1] > trainer.state.priors[glasses][1]
     more = trainer.state.asking.limits > limit
     assert more.nonzero().flatten().tolist() == [place]
     # the other stages go on with the labels alone, and a resumed run has the same
-    assert bool((trainer._batch("synthesis", 0).labels[:, glasses] < 0).any())
-    assert np.array_equal(trainer.labels, given)
+    assert bool((trainer.sampler.batch("synthesis", 0).labels[:, glasses] < 0).any())
+    assert np.array_equal(trainer.sampler.labels, given)
     trainer.checkpoint()
     again = Trainer(config, dataset, run, CPU)
     again.resume()
     assert again.state.asking is not None
-    assert np.array_equal(again.guide_labels, wanted)
-    assert np.array_equal(again.guide_weights, trainer.guide_weights)
+    assert np.array_equal(again.sampler.guide_labels, wanted)
+    assert np.array_equal(again.sampler.guide_weights, trainer.sampler.guide_weights)
     assert torch.equal(again.state.asking.limits, trainer.state.asking.limits)
 
 

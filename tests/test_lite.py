@@ -177,7 +177,7 @@ def trainer_codes(trainer, residuals: torch.Tensor) -> torch.Tensor:
     nets = trainer.state.networks
     with torch.no_grad():
         values = [v.softmax(1) for v in nets.classifier(images)]
-        attributes = nets.embeddings.assign(values, torch.from_numpy(trainer.labels))
+        attributes = nets.embeddings.assign(values, torch.from_numpy(trainer.sampler.labels))
     return torch.cat([attributes.flatten(1), residuals], 1)
 
 

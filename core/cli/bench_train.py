@@ -127,7 +127,7 @@ def _race(
     for state in sides.values():
         state.optimizers = stages.make_optimizers(trainer.config, state, name)
     for number in range(steps + 1):
-        batch = trainer._batch(name, number)
+        batch = trainer.sampler.batch(name, number).to(trainer.device)
         for side, state in sides.items():
             own = plain.contiguous(batch) if side == "plain" else batch
             state.step = number

@@ -1,7 +1,8 @@
 """The training loop: warm-up and the method's three stages, one after the other, in one place.
 
-Every random choice of a step is drawn from (seed, stage, step), so that a run that is killed and resumed
-goes on exactly as one that wasn't, and nothing but tensors and two counters need to be stored.
+Every random choice of a step is drawn from (seed, stage, step) (`core.training.sampler`), so that a run that
+is killed and resumed goes on exactly as one that wasn't, and nothing but tensors and two counters need to be
+stored.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ import numpy as np
 import torch
 
 from core.errors import Diverged, StudioError
-from core.model import OUTSIDE_VALUE, Model, ModelCard, Source, choose_device
+from core.model import Model, ModelCard, Source, choose_device
 from core.nets.average import follow
 from core.precision import choose_precision
 from core.training import finetune, stages
-from core.training.augment import vary_grain, vary_light, vary_place
-from core.training.batch import Batch, epoch_rows, make_batch
+from core.training.batch import Batch
 from core.training.config import TrainConfig
 from core.training.dataset import Dataset, drawing_weights, log_priors
 from core.training.interrupt import Interrupted, interruptible
@@ -33,6 +33,7 @@ from core.training.parallel import Team
 from core.training.perceptual import features_record, find_features, load_features
 from core.training.pseudo import PseudoLabels
 from core.training.run import Run
+from core.training.sampler import Sampler
 from core.training.samples import grid_columns, sample_grid
 from core.training.start import start_stage
 from core.training.state import STAGES, TrainState, stage_place
@@ -129,21 +130,17 @@ class Trainer:
         self.config, self.dataset, self.run, self.device = config, dataset, run, device
         self.team, self.pieces, self.best = team or Team(), 1, math.inf
         self.size = config.network.image_size
-        self.labels = dataset.label_array()
         if not len(dataset.attributes):
             raise StudioError("The images have no attributes.", "Prepare them with labels.")
-        self.weights, self.labelled_weights = drawing_weights(self.labels, config.balance)
         self.features = self._features_record()
-        self.coded = self._choose_coded()
-        self.code_rows = np.full(len(dataset), -1, np.int64)
-        self.code_rows[self.coded] = np.arange(len(self.coded))
-        self.labelled_rows = np.flatnonzero((self.labels[self.coded] >= 0).any(1))
+        self.sampler = Sampler(config, dataset, self.team)
         counts = [len(a.values) for a in dataset.attributes]
-        self.state = TrainState.fresh(config, counts, len(self.coded), device, self.team)
+        self.state = TrainState.fresh(config, counts, len(self.sampler.coded), device, self.team)
         self.state.precision = choose_precision(config.precision, device)
-        self.state.priors = self._priors(self.labels, self.labelled_weights)
+        labels, weights = self.sampler.labels, self.sampler.labelled_weights
+        self.state.priors = self._priors(labels, weights)
         if config.guide.sure and config.guide.steps:
-            self.state.pseudo = PseudoLabels(torch.from_numpy(self.labels), config.guide.sure).to(device)
+            self.state.pseudo = PseudoLabels(torch.from_numpy(labels), config.guide.sure).to(device)
         used = [getattr(config, name).batch for name in STAGES if getattr(config, name).steps]
         if self.team.size > 1 and min(used, default=2) < 2 * self.team.size:
             raise StudioError(
@@ -153,9 +150,8 @@ class Trainer:
         if config.finetune.base:
             nets = self.state.networks, self.state.average
             self.state.teacher = finetune.begin(run.folder, dataset.attributes, *nets, device)
-            # half of the warm-up's images are any, so that the base is heard on more than the labelled ones
-            self.labelled_weights = (self.labelled_weights + self.weights) / 2
-        self._teach_guides(self.labels, self.labelled_weights)
+            self.sampler.hear_base()
+        self._teach_guides(labels, self.sampler.labelled_weights)
 
     def _priors(self, labels: np.ndarray, weights: np.ndarray) -> list[torch.Tensor]:
         counts = [len(a.values) for a in self.dataset.attributes]
@@ -163,7 +159,7 @@ class Trainer:
 
     def _teach_guides(self, labels: np.ndarray, weights: np.ndarray) -> None:
         """What the guides learn from, drawn by `weights` (N,); it also limits what is asked of each value."""
-        self.guide_labels, self.guide_weights = labels, weights
+        self.sampler.guide_labels, self.sampler.guide_weights = labels, weights
         self.state.guide_priors = self._priors(labels, weights)
         if self.state.asking is not None:
             self.state.asking.limit(torch.from_numpy(labels).to(self.device))
@@ -172,14 +168,6 @@ class Trainer:
         if self.state.pseudo is not None:
             labels = self.state.pseudo.labels.cpu().numpy().astype(np.int64)
             self._teach_guides(labels, drawing_weights(labels, self.config.balance)[1])
-
-    def _choose_coded(self) -> np.ndarray:
-        """The images that get a residual code: all, or a fixed choice that favours rare values."""
-        wanted = self.config.disentanglement.images
-        if not wanted or wanted >= len(self.dataset):
-            return np.arange(len(self.dataset))
-        rng = np.random.default_rng([self.config.seed, 77])
-        return np.sort(rng.choice(len(self.dataset), wanted, replace=False, p=self.weights))
 
     # -- resuming -------------------------------------------------------------------------------------------
 
@@ -245,7 +233,7 @@ class Trainer:
             return
         if STAGES[stage] == "disentanglement":
             self._take_features()
-        coded = self.dataset.take(self.coded)
+        coded = self.dataset.take(self.sampler.coded)
         start_stage(STAGES[stage], self.config, self.dataset, coded, self.state)
         self._take_pseudo_labels()
         self.state.optimizers = stages.make_optimizers(self.config, self.state, STAGES[stage])
@@ -287,7 +275,7 @@ class Trainer:
             self._set_rates(name, share)
             if name == "synthesis":
                 self._fit_leakage(share)
-            parts = self._step(name, self._batch(name, state.step), share)
+            parts = self._step(name, self.sampler.batch(name, state.step).to(self.device), share)
             if parts is None:
                 if self._asked_to_stop():
                     return self._stop(name)
@@ -387,63 +375,6 @@ class Trainer:
                 "Resume from the last checkpoint with lower learning rates.",
             )
 
-    # -- data -----------------------------------------------------------------------------------------------
-
-    def _batch(self, name: str, step: int) -> Batch:
-        """This process's part of a step's batch; all choices are made for the whole."""
-        seed = [self.config.seed, STAGES.index(name), step]
-        rng = np.random.default_rng(seed)
-        size = getattr(self.config, name).batch
-        if name in ("disentanglement", "amortisation"):
-            order = [self.config.seed, 100 + STAGES.index(name)]
-            positions = self.coded[epoch_rows(order, len(self.coded), step, size)]
-            labelled = round(size * self.config.disentanglement.labelled)
-            if name == "disentanglement" and labelled and len(self.labelled_rows):
-                positions[:labelled] = self.coded[rng.choice(self.labelled_rows, labelled)]
-        else:
-            weights = {"warmup": self.labelled_weights, "guide": self.guide_weights}.get(name, self.weights)
-            positions = rng.choice(len(self.dataset), size, p=weights)
-        part = self.team.part
-        own = positions[part]
-        images, mask = self.dataset.batch(own, self.size)
-        code_rows = torch.from_numpy(self.code_rows[own])
-        labels = torch.from_numpy((self.guide_labels if name == "guide" else self.labels)[own])
-        mirrored = torch.zeros(size, dtype=torch.bool)
-        if self.config.mirror and name in ("warmup", "guide", "synthesis"):
-            mirrored = torch.from_numpy(rng.random(size) < 0.5)
-            flip = mirrored[part][:, None, None, None]
-            images = torch.where(flip, images.flip(3), images)
-            mask = torch.where(flip, mask.flip(3), mask)
-            code_rows = torch.where(mirrored[part], -1, code_rows)  # codes are of unmirrored images
-        seen = self._with_border(images, positions, mirrored, rng)
-        if name == "guide" or (name == "warmup" and self.config.warmup.vary):
-            seen = vary_light(vary_place(seen, size, part, rng), size, part, rng)
-        if name == "warmup" and self.config.warmup.grain:
-            seen = vary_grain(seen, self.config.warmup.grain, size, part, rng)
-        noise = torch.Generator().manual_seed(int(np.random.default_rng([*seed, 1]).integers(2**62)))
-        dim = self.config.network.residual_dim
-        return make_batch(images, seen, mask, labels, code_rows, dim, noise, part, size).to(self.device)
-
-    def _with_border(
-        self, images: torch.Tensor, positions: np.ndarray, mirrored: torch.Tensor, rng: np.random.Generator
-    ) -> torch.Tensor:
-        """Some images lose the border that another lacks, so that it tells nothing of the source.
-
-        `images` are this process's part of the batch `positions`, of which some are `mirrored`.
-        """
-        if not self.config.border:
-            return images
-        part = self.team.part
-        order = rng.permutation(len(positions))[part]
-        chosen = rng.random(len(positions))[part] < self.config.border
-        if not chosen.any():
-            return images
-        other = self.dataset.inside_of(positions[order[chosen]], self.size)
-        flip = mirrored[torch.from_numpy(order[chosen])][:, None, None, None]
-        keep = torch.ones(len(images), *other.shape[1:])
-        keep[torch.from_numpy(chosen)] = torch.where(flip, other.flip(3), other)
-        return torch.where(keep > 0, images, torch.tensor(OUTSIDE_VALUE))
-
     # -- results --------------------------------------------------------------------------------------------
 
     def sample(self, name: str) -> Path:
@@ -452,8 +383,10 @@ class Trainer:
         if held is not None and len(held):
             shown, codes = held, None
         else:
-            rows = np.linspace(0, len(self.coded) - 1, min(SAMPLE_ROWS, len(self.coded))).astype(np.int64)
-            shown = self.dataset.take(self.coded[rows])
+            rows = np.linspace(
+                0, len(self.sampler.coded) - 1, min(SAMPLE_ROWS, len(self.sampler.coded))
+            ).astype(np.int64)
+            shown = self.dataset.take(self.sampler.coded[rows])
             wanted = torch.from_numpy(rows).to(self.device)
             codes = self.state.residual_codes(wanted) if name == "disentanglement" else None
         picture = sample_grid(self.model(), shown, codes)
@@ -487,7 +420,7 @@ class Trainer:
             limits=self.config.limits,
             training={
                 "images": len(self.dataset),
-                "images_with_residual_codes": len(self.coded),
+                "images_with_residual_codes": len(self.sampler.coded),
                 "seed": self.config.seed,
                 **{f"{stage}_steps": getattr(self.config, stage).steps for stage in STAGES},
                 **{f"{stage}_batch": getattr(self.config, stage).batch for stage in STAGES},
