@@ -357,6 +357,10 @@ def test_train_stops_on_interrupt_and_goes_on(tmp_path: Path) -> None:
     while not (folder / "events.jsonl").exists():
         assert child.poll() is None
         time.sleep(0.05)
+    # nobody else trains in its folder meanwhile
+    other = subprocess.run([*train, "--resume"], cwd=ROOT, capture_output=True, text=True)
+    assert (other.returncode, child.poll()) == (1, None)
+    assert other.stderr == "error: Another process is at this work already. Wait until it ends.\n"
     child.send_signal(signal.SIGINT)
     _, err = child.communicate()
     assert child.returncode == 130

@@ -10,7 +10,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("a run goes on with its own settings: leave --set and --base out.")
     if arguments.only_new and not arguments.base:
         raise UsageError("--only-new needs the --base to begin with.")
+    from core.jobs.process import being_the_process
     from core.training import finetune
     from core.training.config import load_config
     from core.training.dataset import Dataset
@@ -98,7 +99,6 @@ def run(arguments: argparse.Namespace) -> int:
     team, device = join_team(arguments.device)
     if arguments.resume:
         record, config = Run.resume(folder)
-        (folder / "control" / "stop").unlink(missing_ok=True)
     elif team.leads:
         assert config is not None
         if config.reconstruction.perceptual and config.reconstruction.perceptual_file:
@@ -113,8 +113,14 @@ def run(arguments: argparse.Namespace) -> int:
     assert config is not None
     if config.finetune.base:
         whole = finetune.fit_dataset(whole, finetune.attributes_for(folder, config, whole.attributes))
+    stop = folder / "control" / "stop"
     try:
-        with stopped_by_interrupt(folder / "control" / "stop"), StageBars() as bars:
+        with ExitStack() as stack:
+            if team.leads:
+                stack.enter_context(being_the_process(folder))
+                stop.unlink(missing_ok=True)
+            stack.enter_context(stopped_by_interrupt(stop))
+            bars = stack.enter_context(StageBars())
             model = train(
                 config,
                 whole.part("train"),
