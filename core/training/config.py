@@ -110,7 +110,7 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `pairs` is the share of these swaps that are of images which had another swap before, as people make them.
     `residual_noise` is the noise of this stage, where it is another than that of stage 1.
     `nearness` is the weight of how much a swap changes in all (mean absolute and squared difference), and
-    `beyond`, how much more that counts where the attribute is seen in no image, and where then the guide sees
+    `beyond`, how much more that counts where the value is seen in no image, and where then the guide sees
     no change (`core.training.regions`);
     `leakage` that of what a linear regression reads of the attributes in the residual codes, fitted anew
     every `leakage_every`; it counts from the share `leakage_after` of the stage on and grows to its weight

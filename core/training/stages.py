@@ -294,7 +294,7 @@ def synthesis(config: TrainConfig, state: TrainState, part: Part, share: float) 
         within = fake
         if state.regions is not None:
             # beyond its region a change persuades nobody
-            beyond = 1 - state.regions(swaps.attribute, swaps.second, half.mask.shape[2])
+            beyond = 1 - swaps.region(state.regions, half.mask.shape[2])
             within = fake - beyond * change
         shown = shown_swaps(half, within, unswapped, y.grain)
         changed, kept = swap_losses(state, half, swaps, shown, seen, whole)

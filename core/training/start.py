@@ -191,7 +191,7 @@ def refit_base(config: TrainConfig, dataset: Dataset, state: TrainState) -> None
 
 @torch.no_grad()
 def fit_regions(config: TrainConfig, dataset: Dataset, state: TrainState) -> None:
-    """Find where each attribute is seen; without a label the classifier says what an image shows."""
+    """Find where each value is seen; without a label the classifier says what an image shows."""
     assert state.regions is not None
     shares, pictures, inside = [], [], []
     for positions, images, mask in _batches(config, dataset):
@@ -199,7 +199,7 @@ def fit_regions(config: TrainConfig, dataset: Dataset, state: TrainState) -> Non
         pictures.append(F.adaptive_avg_pool2d(images * mask, SIDE))
         inside.append((F.adaptive_avg_pool2d(mask, SIDE)[:, 0] > 0.99).float())
     counts = state.networks.classifier.value_counts
-    maps = seen_in(torch.cat(shares), torch.cat(pictures), torch.cat(inside), counts)
+    maps = seen_in(torch.cat(shares), torch.cat(pictures), torch.cat(inside), counts, config.mirror)
     state.regions.maps.copy_(state.team.leaders(maps.to(state.regions.maps.device)))
 
 

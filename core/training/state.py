@@ -92,7 +92,7 @@ class TrainState:
         leakage = None
         if config.synthesis.leakage:
             leakage = LinearLeakage(config.network.residual_dim, value_counts).to(device)
-        regions = Regions(len(value_counts)).to(device) if config.synthesis.beyond else None
+        regions = Regions(value_counts).to(device) if config.synthesis.beyond else None
         priors = [torch.zeros(count, device=device) for count in value_counts]  # as though all were equal
         parts = networks, average, residuals, critic, leakage, guides, asking, priors, priors
         return cls(*parts, regions=regions, codes=images, team=team)
@@ -147,6 +147,8 @@ class TrainState:
             prefix = f"{name}."
             own = {key.removeprefix(prefix): t for key, t in flat.items() if key.startswith(prefix)}
             own.pop("enough", None)  # of a guide, in older checkpoints
+            if name == "regions" and self.regions is not None and own:
+                own["maps"] = self.regions.of_attributes(own["maps"])
             if own:
                 module.load_state_dict(own)
         for name, optimizer in self.optimizers.items():

@@ -14,6 +14,7 @@ from core.nets.layers import box_mean
 from core.training import losses
 from core.training.augment import moved, with_noise
 from core.training.batch import Batch, Whole
+from core.training.regions import Regions
 from core.training.state import TrainState
 
 
@@ -43,6 +44,11 @@ class Swaps:
             )
             for k, p in enumerate(photos)
         ]
+
+    def region(self, regions: Regions, size: int) -> torch.Tensor:
+        """(N, 1, size, size) in 0..1: where the swaps are seen, the second ones too."""
+        first = regions(self.attribute, self.value, size)
+        return torch.maximum(first, regions(self.second, self.second_value, size))
 
     def _seconds(self, attributes: int) -> torch.Tensor:
         return torch.arange(attributes, device=self.second.device) == self.second[:, None]
