@@ -111,13 +111,29 @@ def test_two_processes_fine_tune_as_one_does(tmp_path: Path, tiny_model: Path) -
         assert min(_apart(one, _train_exactly(tmp_path / fault, data, 2, *base, fault=fault))) > 1e-2, fault
 
 
+SLOW_LEADER = """
+import sys, time, main
+from core.training.run import Run
+save = Run.save_checkpoint
+def slowly(run, *what):
+    time.sleep(3 * run.writes)
+    save(run, *what)
+Run.save_checkpoint = slowly
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
 def test_a_stopped_team_goes_on_with_one_process(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data", 60)
     run = tmp_path / "run"
     (run / "control").mkdir(parents=True)
     (run / "control" / "stop").touch()
-    assert _train(run, data, 2).returncode != 0  # stopped after its first step
+    # torchrun ends all as soon as one ends with a code, and the leader may still be writing
+    program = tmp_path / "slow_leader.py"
+    program.write_text(SLOW_LEADER)
+    done = _train(run, data, 2, program=str(program))
+    assert done.returncode != 0 and "stopped. Go on with --resume" in done.stderr  # after its first step
     kinds = [json.loads(text)["kind"] for text in (run / "events.jsonl").read_text().splitlines()]
     assert kinds[-1] == "stopped"
     assert _train(run, data, 1, "--resume").returncode == 0

@@ -118,7 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
         with ExitStack() as stack:
             if team.leads:
                 stack.enter_context(being_the_process(folder))
-                stop.unlink(missing_ok=True)
+                if arguments.resume:
+                    stop.unlink(missing_ok=True)
             stack.enter_context(stopped_by_interrupt(stop))
             bars = stack.enter_context(StageBars())
             model = train(
@@ -142,6 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif team.leads:
         print_error(f"stopped. Go on with --resume --run {folder}.")
     if team.size > 1:
+        team.wait(device)  # torchrun ends the leader, writing or not, when another ends with a code
         leave_at_once(code)
     return code
 

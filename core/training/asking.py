@@ -18,14 +18,14 @@ from core.training.parallel import Team
 
 RATE = 0.05  # by how much a weight grows, in its logarithm, for each swap that is not seen
 LEAST, MOST = 0.1, 6.0
-# labels from which on as much as `MOST` may be asked; of what is shown by few photos a guide knows stains
-MANY = 1000
 
 
 class Asking(nn.Module):
     """Weights (V,) of all values of all attributes, side by side. Buffers, so that a checkpoint holds them.
 
     `success` is the share of swaps that are to be seen, of images that do not show the value already.
+    `many` are the labels from which on as much as `MOST` may be asked of a value: of what few photos show a
+    guide knows stains.
     """
 
     weights: torch.Tensor
@@ -33,9 +33,9 @@ class Asking(nn.Module):
     missed: torch.Tensor
     starts: torch.Tensor
 
-    def __init__(self, value_counts: Sequence[int], success: float) -> None:
+    def __init__(self, value_counts: Sequence[int], success: float, many: int = 1000) -> None:
         super().__init__()
-        self.value_counts, self.success = list(value_counts), success
+        self.value_counts, self.success, self.many = list(value_counts), success, many
         self.register_buffer("weights", torch.ones(sum(value_counts)))
         # what the labels say, and one step's sums
         self.register_buffer("limits", torch.ones(sum(value_counts)), persistent=False)
@@ -53,7 +53,7 @@ class Asking(nn.Module):
             known = labels[labels[:, k] >= 0, k]
             if len(known):
                 counts = F.one_hot(known, len(limits)).sum(0)
-                limits.copy_(MOST * (counts / MANY).clamp(max=1.0).sqrt())
+                limits.copy_(MOST * (counts / self.many).clamp(max=1.0).sqrt())
         self._bound()
 
     def begin(self) -> None:

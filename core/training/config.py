@@ -116,7 +116,8 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     every `leakage_every`; it counts from the share `leakage_after` of the stage on and grows to its weight
     over the share `leakage_rise`: an encoder that has nothing to say yet would fall silent under it. Where
     there is a guide, it is the classifier of both, and each value is asked for until the share `success` of
-    swaps to it is seen by the model's own classifier (`core.training.asking`).
+    swaps to it is seen by the model's own classifier, the more strongly the more labels it has, up to `many`
+    (`core.training.asking`).
     """
 
     steps: int = 10_000
@@ -134,6 +135,7 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     swapping: float = 0.0
     keeping: float = 0.0
     success: float = 0.9
+    many: int = 1000
     pairs: float = 0.0
     grain: float = 0.0
     nearness: float = 0.0

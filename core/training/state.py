@@ -88,7 +88,7 @@ class TrainState:
             likes: list[AttributeClassifier | None] = [] if begin == "fresh" else [networks.classifier]
             likes += [] if begin == "classifier" else [None]
             guides = [Guide(*sizes, value_counts, like).to(device) for like in likes]
-            asking = Asking(value_counts, config.synthesis.success).to(device)
+            asking = Asking(value_counts, config.synthesis.success, config.synthesis.many).to(device)
         leakage = None
         if config.synthesis.leakage:
             leakage = LinearLeakage(config.network.residual_dim, value_counts).to(device)
