@@ -10,7 +10,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,9 @@ def run(arguments: argparse.Namespace) -> int:
     elif team.leads:
         print_error(f"stopped. Go on with --resume --run {folder}.")
     if team.size > 1:
-        team.wait(device)  # torchrun ends the leader, writing or not, when another ends with a code
+        # torchrun ends the leader, writing or not, when another ends with a code
+        with suppress(RuntimeError):  # the other was told so a moment earlier, and has left
+            team.wait(device)
         leave_at_once(code)
     return code
 

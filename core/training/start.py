@@ -75,7 +75,7 @@ def fill_labels(config: TrainConfig, dataset: Dataset, state: TrainState) -> Non
         with shorter(device, state.precision):
             logits = state.networks.classifier(images.to(device))
         state.pseudo.fill(slice(positions[0], positions[-1] + 1), [v.softmax(1) for v in logits])
-    state.pseudo.labels.copy_(state.team.leaders(state.pseudo.labels))
+    state.pseudo.labels.copy_(state.team.leaders(state.pseudo.labels.long()))  # gloo sends no short ones
 
 
 @torch.no_grad()
