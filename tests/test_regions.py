@@ -23,14 +23,14 @@ NAMES = [a.name for a in faces_attributes()]
 COUNTS = [len(a.values) for a in faces_attributes()]
 
 
-def maps_of_drawings(count: int, mirrored: bool = False) -> dict[str, torch.Tensor]:
+def maps_of_drawings(count: int) -> dict[str, torch.Tensor]:
     drawn, labels = draw_faces(count, 2 * SIDE, seed=3)
     pictures = F.avg_pool2d(torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1, 2)
     columns = torch.from_numpy(labels.astype(np.int64)).T
     shares = torch.cat([F.one_hot(c, n) for c, n in zip(columns, COUNTS, strict=True)], 1).float()
     inside = torch.ones(count, SIDE, SIDE)
     inside[::3, :, :4] = 0.0
-    found = seen_in(shares, pictures * inside[:, None], inside, COUNTS, mirrored)
+    found = seen_in(shares, pictures * inside[:, None], inside, COUNTS)
     assert found.shape == (sum(COUNTS), SIDE, SIDE)
     assert float(found.min()) >= 0.0 and float(found.max()) <= 1.0
     return dict(zip(NAMES, found.split(COUNTS), strict=True))

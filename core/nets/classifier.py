@@ -33,6 +33,11 @@ class AttributeClassifier(nn.Module):
         return list(self.head(self.features(images)).float().split(self.value_counts, dim=1))
 
 
+def value_starts(value_counts: Sequence[int]) -> torch.Tensor:
+    """(K,) the place of each attribute's first value among all values side by side."""
+    return torch.tensor([0, *value_counts[:-1]]).cumsum(0)
+
+
 CONFIDENT = 0.7  # from here on what a classifier sees of an image stands for its missing label
 
 

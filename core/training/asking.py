@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from core.nets.classifier import value_starts
 from core.training.parallel import Team
 
 RATE = 0.05  # by how much a weight grows, in its logarithm, for each swap that is not seen
@@ -40,7 +41,7 @@ class Asking(nn.Module):
         # what the labels say, and one step's sums
         self.register_buffer("limits", torch.ones(sum(value_counts)), persistent=False)
         self.register_buffer("missed", torch.zeros(sum(value_counts)), persistent=False)
-        self.register_buffer("starts", torch.tensor([0, *value_counts[:-1]]).cumsum(0), persistent=False)
+        self.register_buffer("starts", value_starts(value_counts), persistent=False)
 
     @torch.no_grad()
     def limit(self, labels: torch.Tensor) -> None:

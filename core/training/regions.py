@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from core.nets.classifier import value_starts
 from core.nets.layers import box_mean
 
 SIDE = 32  # of the maps
@@ -37,7 +38,7 @@ class Regions(nn.Module):
         super().__init__()
         self.value_counts = list(value_counts)
         self.register_buffer("maps", torch.ones(sum(value_counts), SIDE, SIDE))
-        self.register_buffer("starts", torch.tensor([0, *value_counts[:-1]]).cumsum(0), persistent=False)
+        self.register_buffer("starts", value_starts(value_counts), persistent=False)
 
     def forward(self, attribute: torch.Tensor, value: torch.Tensor, size: int) -> torch.Tensor:
         """(N, 1, size, size) where swaps of attributes (N,), -1 for none, to values (N,) are seen."""
