@@ -70,6 +70,38 @@ class Grid:
         return np.asarray(np.ravel_multi_index(tuple(columns), self.sizes), dtype=np.int64)
 
 
+class Combined:
+    """The factors of a benchmark that has an image of every combination."""
+
+    def __init__(self, factor_sizes: tuple[int, ...]) -> None:
+        self.factor_sizes = factor_sizes
+        self.grid = Grid(factor_sizes)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.grid)
+
+    def factors(self, indices: np.ndarray) -> np.ndarray:
+        """(n, F) int64, each in 0..size - 1."""
+        return self.grid.factors(indices)
+
+
+class Listed:
+    """The factors of a benchmark that is read from its original files: (N, F), each from 0 on."""
+
+    def __init__(self, factors: np.ndarray) -> None:
+        self._factors = factors.astype(np.uint8)
+        self.factor_sizes = tuple(int(v) + 1 for v in self._factors.max(axis=0))
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._factors)
+
+    def factors(self, indices: np.ndarray) -> np.ndarray:
+        """(n, F) int64, each in 0..size - 1."""
+        return self._factors[checked(indices, len(self))].astype(np.int64)
+
+
 def checked(indices: np.ndarray | Sequence[int], count: int) -> np.ndarray:
     """`indices` as (n,) int64; IndexError if one is outside 0..count - 1 (negative ones included)."""
     array = np.atleast_1d(np.asarray(indices))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from core.benchmarks.base import IMAGE_SIZE, Grid
+from core.benchmarks.base import IMAGE_SIZE, Combined
 from core.benchmarks.resize import resized
 from core.errors import StudioError
 
 
-class Cars3DFiles:
+class Cars3DFiles(Combined):
     """The original folder `cars` of one MATLAB file a car; (n, 64, 64, 3).
 
     Each file has `im` (H, W, 3, 24 azimuths, 4 elevations) uint8. Cars are numbered by the order of their
@@ -30,16 +30,8 @@ class Cars3DFiles:
                 f"There are no .mat files in {folder}.", "Give the folder “cars” of the original Cars3D."
             )
         azimuths, elevations = _read(self._files[0]).shape[:2]
-        self.factor_sizes = (elevations, azimuths, len(self._files))
-        self.grid = Grid(self.factor_sizes)
+        super().__init__((elevations, azimuths, len(self._files)))
         self._car = lru_cache(maxsize=None)(self._resized)
-
-    def __len__(self) -> int:
-        return len(self.grid)
-
-    def factors(self, indices: np.ndarray) -> np.ndarray:
-        """(n, 3) int64."""
-        return self.grid.factors(indices)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """(n, 64, 64, 3) uint8."""

@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from core.benchmarks.base import IMAGE_SIZE, Grid, checked
+from core.benchmarks.base import IMAGE_SIZE, Combined, Listed, checked
 from core.errors import StudioError
 from core.files import atomic_write
 from core.paths import user_cache
@@ -23,7 +23,7 @@ SHAPES = ("square", "ellipse", "heart")
 _CHUNK = 4096  # images that are unpacked at a time
 
 
-class DSpritesRenderer:
+class DSpritesRenderer(Combined):
     """The 737,280 combinations of the original, drawn when they are asked for; (n, 64, 64, 1), 0 or 255.
 
     Sizes and places were measured on pictures of the originals: at scale 1 a square of 18 pixels, an
@@ -34,17 +34,9 @@ class DSpritesRenderer:
 
     name = "dsprites"
     factor_names = FACTOR_NAMES
-    factor_sizes = FACTOR_SIZES
 
     def __init__(self) -> None:
-        self.grid = Grid(FACTOR_SIZES)
-
-    def __len__(self) -> int:
-        return len(self.grid)
-
-    def factors(self, indices: np.ndarray) -> np.ndarray:
-        """(n, 5) int64."""
-        return self.grid.factors(indices)
+        super().__init__(FACTOR_SIZES)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """(n, 64, 64, 1) uint8."""
@@ -96,7 +88,7 @@ def _in_heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return lobes | body
 
 
-class DSpritesFile:
+class DSpritesFile(Listed):
     """The original `dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz`; (n, 64, 64, 1), 0 or 255.
 
     The archive is compressed as one piece, so it is unpacked once, in pieces, to one bit a pixel
@@ -115,21 +107,13 @@ class DSpritesFile:
             if classes.ndim != 2 or classes.shape[1] != 6:
                 raise ValueError("latents_classes has not six columns")
             # the first column is the colour, of which there is one
-            self._factors = classes[:, 1:].astype(np.uint8)
+            super().__init__(classes[:, 1:])
             self._bits = _unpacked(path, cache, len(classes))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise StudioError(
                 f"{path} can't be read as dSprites: {error}.",
                 "Give the original dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz.",
             ) from error
-        self.factor_sizes = tuple(int(v) + 1 for v in self._factors.max(axis=0))
-
-    def __len__(self) -> int:
-        return len(self._factors)
-
-    def factors(self, indices: np.ndarray) -> np.ndarray:
-        """(n, 5) int64."""
-        return self._factors[checked(indices, len(self))].astype(np.int64)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """(n, 64, 64, 1) uint8."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from core.benchmarks import raycast
-from core.benchmarks.base import IMAGE_SIZE, Grid, checked
+from core.benchmarks.base import IMAGE_SIZE, Combined, Listed, checked
 from core.errors import StudioError
 
 FACTOR_NAMES = ("floor_color", "wall_color", "object_color", "scale", "shape", "azimuth")
@@ -35,7 +35,7 @@ _SAMPLES = 2  # rays a pixel, each way
 _FLOOR, _WALL, _OBJECT, _SKIES, _WHITE = range(5)
 
 
-class Shapes3DRenderer:
+class Shapes3DRenderer(Combined):
     """The 480,000 combinations of the original, drawn when they are asked for; (n, 64, 64, 3).
 
     Colours are ten hues from 0 to 0.9; scale 0.75 to 1.25; the camera goes round from -30 to 30 degrees.
@@ -45,17 +45,9 @@ class Shapes3DRenderer:
 
     name = "shapes3d"
     factor_names = FACTOR_NAMES
-    factor_sizes = FACTOR_SIZES
 
     def __init__(self) -> None:
-        self.grid = Grid(FACTOR_SIZES)
-
-    def __len__(self) -> int:
-        return len(self.grid)
-
-    def factors(self, indices: np.ndarray) -> np.ndarray:
-        """(n, 6) int64."""
-        return self.grid.factors(indices)
+        super().__init__(FACTOR_SIZES)
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """(n, 64, 64, 3) uint8."""
@@ -151,7 +143,7 @@ def _lit(normal: np.ndarray, direction: np.ndarray) -> np.ndarray:
     return layers
 
 
-class Shapes3DFile:
+class Shapes3DFile(Listed):
     """The original `3dshapes.h5`; (n, 64, 64, 3), read from the file when asked for.
 
     StudioError where h5py is not installed or the file isn't 3D Shapes. The file stays open; open it
@@ -184,16 +176,8 @@ class Shapes3DFile:
             raise StudioError(
                 f"{path} can't be read as 3D Shapes: {error}.", "Give the original 3dshapes.h5."
             ) from error
-        columns = [np.unique(column, return_inverse=True) for column in values.T]
-        self._factors = np.stack([inverse.reshape(-1) for _, inverse in columns], axis=1).astype(np.uint8)
-        self.factor_sizes = tuple(len(found) for found, _ in columns)
-
-    def __len__(self) -> int:
-        return len(self._factors)
-
-    def factors(self, indices: np.ndarray) -> np.ndarray:
-        """(n, 6) int64."""
-        return self._factors[checked(indices, len(self))].astype(np.int64)
+        columns = [np.unique(column, return_inverse=True)[1].reshape(-1) for column in values.T]
+        super().__init__(np.stack(columns, 1))
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """(n, 64, 64, 3) uint8."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.benchmarks.base import checked
+from core.benchmarks.base import Listed, checked
 from core.benchmarks.resize import resized
 from core.errors import StudioError
 
@@ -22,7 +22,7 @@ _TYPES = {
 }
 
 
-class SmallNORBFiles:
+class SmallNORBFiles(Listed):
     """The original six `smallnorb-…-{dat,cat,info}.mat` files, unpacked; (n, 64, 64, 1), the left camera.
 
     These are the data set's own binary matrices, which have nothing in common with MATLAB's files but
@@ -54,15 +54,7 @@ class SmallNORBFiles:
         joined = np.concatenate(factors)
         joined[:, 3] //= 2  # azimuths are 0, 2, 4, ... 34
         self._order = np.lexsort(joined.T[::-1])
-        self._factors = joined[self._order].astype(np.uint8)
-        self.factor_sizes = tuple(int(v) + 1 for v in self._factors.max(axis=0))
-
-    def __len__(self) -> int:
-        return len(self._factors)
-
-    def factors(self, indices: np.ndarray) -> np.ndarray:
-        """(n, 5) int64."""
-        return self._factors[checked(indices, len(self))].astype(np.int64)
+        super().__init__(joined[self._order])
 
     def images(self, indices: np.ndarray) -> np.ndarray:
         """(n, 64, 64, 1) uint8."""
