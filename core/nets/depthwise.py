@@ -3,8 +3,9 @@
 oneDNN has quick kernels for a depthwise convolution of bfloat16, and for the gradient of 3 x 3 weights. For
 the gradient of 5 x 5 weights and that of a strided one's input it falls back to its reference loops, ten to
 twenty times as slow. Both can be said with what is quick: 5 x 5 weights are four overlapping squares of 3 x
-3, and the gradient of a strided convolution's input is a convolution of the gradients with zeros between
-them (Dumoulin and Visin 2016, section 4.5).
+3, or, where every second place is looked at, four small convolutions of every second row and column. The
+gradient of a strided convolution's input is a convolution of the gradients with zeros between them (Dumoulin
+and Visin 2016, section 4.5).
 """
 
 from __future__ import annotations
@@ -64,8 +65,11 @@ def _input_slope(
     kernel = weight.shape[2]
     if stride > 1:
         n, c, height, width = slope.shape
-        apart = slope.new_zeros(n, c, (height - 1) * stride + 1, (width - 1) * stride + 1)
-        apart = apart.contiguous(memory_format=torch.channels_last)
+        apart = torch.empty(
+            (n, c, (height - 1) * stride + 1, (width - 1) * stride + 1),
+            dtype=slope.dtype,
+            memory_format=torch.channels_last,
+        ).zero_()
         apart[:, :, ::stride, ::stride] = slope
         slope = apart
     # rows and columns that no step of the kernel reached have no gradient
@@ -80,20 +84,36 @@ def _weight_slope(
     slope: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, stride: int, padding: int
 ) -> torch.Tensor:
     """The gradient of the weights (C, 1, k, k)."""
-    kernel = weight.shape[2]
-    if kernel <= TILE:
+    if max(weight.shape[2:]) <= TILE:
         return _tile_slope(slope, x, weight, stride, padding)
     if padding:
         x = F.pad(x, (padding,) * 4)
-    height, width = ((side - 1) * stride + TILE for side in slope.shape[2:])
     found = torch.empty(weight.shape, dtype=slope.dtype)
-    places = [*range(0, kernel - TILE, TILE - 1), kernel - TILE]
-    for i in places:
-        for j in places:
-            part = x[:, :, i : i + height, j : j + width].contiguous(memory_format=torch.channels_last)
-            tile = weight[:, :, i : i + TILE, j : j + TILE]
-            found[:, :, i : i + TILE, j : j + TILE] = _tile_slope(slope, part, tile, stride, 0)
+    if stride > 1:
+        for i in range(stride):
+            for j in range(stride):
+                own = weight[:, :, i::stride, j::stride]
+                part = _corner(x[:, :, i::stride, j::stride], slope, own)
+                found[:, :, i::stride, j::stride] = _weight_slope(slope, part, own, 1, 0)
+        return found
+    rows, columns = (_tile_starts(side) for side in weight.shape[2:])
+    for i in rows:
+        for j in columns:
+            own = weight[:, :, i : i + TILE, j : j + TILE]
+            part = _corner(x[:, :, i:, j:], slope, own)
+            found[:, :, i : i + TILE, j : j + TILE] = _tile_slope(slope, part, own, 1, 0)
     return found
+
+
+def _tile_starts(side: int) -> list[int]:
+    """Where tiles begin that cover `side` weights."""
+    return [*range(0, side - TILE, TILE - 1), max(side - TILE, 0)]
+
+
+def _corner(x: torch.Tensor, slope: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """As much of `x` as steps of 1 with these weights look at."""
+    height, width = (a + b - 1 for a, b in zip(slope.shape[2:], weight.shape[2:], strict=True))
+    return x[:, :, :height, :width].contiguous(memory_format=torch.channels_last)
 
 
 def _tile_slope(
