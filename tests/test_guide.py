@@ -12,7 +12,7 @@ import torch
 
 from core.nets.guide import Guide
 from core.training import losses, stages
-from core.training.asking import RATE, Asking
+from core.training.asking import KEEP_LEAST, KEEP_MOST, LOST, RATE, Asking
 from core.training.batch import make_batch
 from core.training.dataset import Dataset, log_priors
 from core.training.guide import worst_change
@@ -319,6 +319,48 @@ def test_a_change_of_colour_or_a_line_costs_more_than_one_of_light() -> None:
     assert float(losses.nearness(line, mask)) == pytest.approx(spread(0.2, 0.04) / 16 + fine)
     mask[..., :11] = 0  # outside the photo
     assert float(losses.nearness(line, mask)) == pytest.approx(0.0, abs=1e-7)
+
+
+def sure(*values: list[int]) -> list[torch.Tensor]:
+    """What a classifier that has no doubt sees: of attributes with 2, 2 and 3 values."""
+    hot = torch.nn.functional.one_hot
+    return [hot(torch.tensor(v), n).float() for v, n in zip(values, (2, 2, 3), strict=True)]
+
+
+def test_more_weight_is_on_what_swaps_of_an_attribute_lose() -> None:
+    asking = Asking([2, 2, 3], success=0.9)
+    attribute = torch.tensor([0, 0, 1, 0])
+    told = torch.tensor([[1, 0, 2], [1, 1, -1], [0, 1, 0], [0, 1, 1]])
+    # the last image's second value was not seen before either
+    photos = sure([1, 1, 0, 0], [0, 1, 1, 0], [2, 0, 0, 1])
+    after = sure([0, 0, 1, 1], [1, 1, 0, 0], [2, 1, 0, 1])
+    asking.begin()
+    # the mean of what is to stay
+    assert torch.equal(asking.keep(attribute, told, photos, after), 1 - torch.eye(3)[attribute])
+    asking.follow(Team())
+    # of swaps of the first attribute one of two lost the second, none of two the third; of the second's one
+    # lost the first
+    rest = 1.0 - LOST
+    wanted = torch.zeros(3, 3)
+    wanted[0, 1], wanted[0, 2] = rest - LOST, -2 * LOST
+    wanted[1, 0], wanted[1, 2] = rest, -LOST
+    assert torch.allclose(asking.keeping, torch.exp(RATE * wanted))
+    weights = asking.keep(attribute, told, photos, after)
+    first, third = np.exp(RATE * rest), np.exp(-RATE * LOST)
+    two = [2 * first / (first + third), 0.0, 2 * third / (first + third)]
+    assert weights[2].tolist() == pytest.approx(two)
+    # a loss that is twice as heavy counts twice
+    logits = [torch.zeros(4, 2), torch.zeros(4, 2), torch.zeros(4, 3)]
+    plain, heavy = (
+        losses.swap(logits, attribute, attribute * 0, told, torch.tensor(4.0), photos, None, factor)[1]
+        for factor in (None, torch.full((4, 3), 2.0))
+    )
+    assert float(plain) > 0 and float(heavy) == pytest.approx(2 * float(plain))
+    for _ in range(200):
+        asking.begin()
+        asking.keep(attribute, told, photos, after)
+        asking.follow(Team())
+    assert float(asking.keeping.min()) == KEEP_LEAST and float(asking.keeping.max()) == KEEP_MOST
 
 
 def test_more_is_asked_of_what_is_not_seen_and_little_of_what_few_photos_show() -> None:

@@ -117,7 +117,7 @@ class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     over the share `leakage_rise`: an encoder that has nothing to say yet would fall silent under it. Where
     there is a guide, it is the classifier of both, and each value is asked for until the share `success` of
     swaps to it is seen by the model's own classifier, the more strongly the more labels it has, up to `many`
-    (`core.training.asking`).
+    (`core.training.asking`). What swaps lose of the other attributes is weighed likewise there.
     """
 
     steps: int = 10_000

@@ -94,6 +94,7 @@ def swap(
     count: torch.Tensor,
     photos: Sequence[torch.Tensor] | None = None,
     weights: torch.Tensor | None = None,
+    keeping: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """How little swapped images show what they are to: what was swapped, and the mean over what is to stay.
 
@@ -103,7 +104,7 @@ def swap(
 
     What stays as clear as it was costs nothing: `photos` are K tensors (N, V_k) of what is seen of each
     image before its swap, and where nothing is known the likeliest of that is to stay. `weights` (N,) are of
-    the swaps (`core.training.asking`).
+    the swaps, `keeping` (N, K) of what is to stay (`core.training.asking`).
     """
     changed, kept, known = [], [], []
     for k, values in enumerate(logits):
@@ -119,7 +120,7 @@ def swap(
         if photos is not None:
             seen = photos[k].gather(1, stay.clamp(min=0)[:, None])[:, 0]
             lost = (lost - bounded(seen)).clamp(min=0.0)
-        kept.append(lost * known[-1])
+        kept.append(lost * known[-1] * (1.0 if keeping is None else keeping[:, k]))
     others = torch.stack(known, 1).sum(1).clamp(min=1)
     each = torch.stack(kept, 1).sum(1) / others
     return torch.stack(changed).sum() / count.clamp(min=1), mean(each, count)

@@ -149,6 +149,8 @@ class TrainState:
             own.pop("enough", None)  # of a guide, in older checkpoints
             if name == "regions" and self.regions is not None and own:
                 own["maps"] = self.regions.of_attributes(own["maps"])
+            if name == "asking" and self.asking is not None and own:
+                own.setdefault("keeping", self.asking.keeping)
             if own:
                 module.load_state_dict(own)
         for name, optimizer in self.optimizers.items():

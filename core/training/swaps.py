@@ -112,14 +112,16 @@ def swap_losses(
     if state.asking is None or not len(state.guides):
         return losses.swap(state.networks.classifier(shown), *goal, told, whole.halves)
     with torch.no_grad():
-        even = zip(state.networks.classifier(shown), state.priors, strict=True)
-        after = [(v - p).softmax(1) for v, p in even]
+        logits = state.networks.classifier(shown)
+        after = [(v - p).softmax(1) for v, p in zip(logits, state.priors, strict=True)]
+        even = [v * (-p).exp() for v, p in zip(probabilities, state.priors, strict=True)]
     weights = state.asking.weigh(*goal, before, after)
+    keeping = state.asking.keep(swaps.attribute, told, swaps.clear(even), after)
     found = []
     for guide in state.guides:
         with torch.no_grad():
             photos = swaps.clear([v.softmax(1) for v in guide(batch.seen)])
-        found.append(losses.swap(guide(shown), *goal, told, whole.halves, photos, weights))
+        found.append(losses.swap(guide(shown), *goal, told, whole.halves, photos, weights, keeping))
     changed, kept = zip(*found, strict=True)
     return torch.stack(changed).mean(), torch.stack(kept).mean()
 
