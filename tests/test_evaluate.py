@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_evaluation_measures_shares_of_held_out_images(tiny_model: Path, judge: 
     model = Model.load(tiny_model, "cpu")
     metrics = evaluate(model, data, judge, limit=60)
     names = {a.name for a in model.card.attributes}
-    assert metrics["images"] == 60
+    assert metrics["images"] == len(data.part("held_out")) > 60 == metrics["swapped_images"]
     for key in ("accuracy", "swap_success", "swap_preserved", "swap_success_kept_detail"):
         shares = metrics[key]
         assert isinstance(shares, dict) and set(shares) == names
@@ -61,7 +62,12 @@ def test_evaluation_measures_shares_of_held_out_images(tiny_model: Path, judge: 
     accuracy, psnr = metrics["accuracy"], metrics["reconstruction_psnr"]
     assert isinstance(accuracy, dict) and accuracy["hair_color"] > 0.5
     assert isinstance(psnr, float) and psnr > 8
-    assert evaluate(model, data, None, limit=60).keys().isdisjoint({"swap_success"})
+    # swaps are of 60 images, all else of all that are held out
+    fewer = evaluate(model, data, None, limit=20)
+    assert fewer == {key: value for key, value in metrics.items() if key in fewer}
+    assert fewer.keys().isdisjoint({"swap_success", "swapped_images", "judge_accuracy"})
+    with pytest.raises(StudioError, match="No images are held out"):
+        evaluate(model, replace(data, rows=data.part("train").rows), None)
 
 
 def test_recall_counts_every_value_alike() -> None:

@@ -56,7 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "same person (default: 24)",
     )
     add(
-        "--limit", type=int, default=1500, metavar="N", help="at most so many held-out images (default: 1500)"
+        "--limit",
+        type=int,
+        default=1500,
+        metavar="N",
+        help="swap at most so many held-out images (default: 1500); all else is measured on all of them",
     )
     add(
         "--judge",

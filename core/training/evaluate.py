@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +11,7 @@ import torch
 
 from core.editing.blend import feather_mask
 from core.editing.detail import change_of_pictures
+from core.errors import StudioError
 from core.metrics.probe import probe
 from core.metrics.sap import balanced_accuracy
 from core.metrics.swaps import swap_score
@@ -20,13 +21,14 @@ from core.training.dataset import Dataset
 from core.training.finetune import AnyJudge, fit_dataset
 
 BATCH = 128
+MOST = 20_000  # held-out images that are measured: so many tell a share to half a point
 Metrics = dict[str, float | dict[str, float]]
 
 
 def evaluate(
     model: Model, dataset: Dataset, judge: AnyJudge | None, limit: int = 1500, seed: int = 0
 ) -> Metrics:
-    """Metrics of a model on the `held_out` part of a prepared folder; shares are 0..1.
+    """Metrics of a model on the `held_out` part of a prepared folder, up to `MOST` images; shares are 0..1.
 
     - `accuracy`: the classifier's, on labelled images, per attribute.
     - `reconstruction_psnr`: dB inside the photo, decoded against original.
@@ -35,30 +37,48 @@ def evaluate(
     - with a judge, of the attributes that it knows: `judge_accuracy` on the labelled photos themselves, and
       `judge_recall`, the mean over the values, all of which it takes for equally likely;
       `swap_success` and `swap_preserved` on decoded swaps, and both `..._kept_detail` on what *keep detail*
-      shows at the model's resolution.
+      shows at the model's resolution. Swaps, of which every image has many, are those of `limit` images.
+
+    StudioError where no images are held out.
     """
     # the images may be labelled for other attributes than the model's
-    held = fit_dataset(sample(dataset.part("held_out"), limit, seed), model.card.attributes)
-    images, inside = pixels_of(held, model.card.image_size)
-    codes = encode_all(model, images)
+    whole = dataset.part("held_out")
+    if not len(whole):
+        raise StudioError("No images are held out to measure on.", "Prepare more images.")
+    held = fit_dataset(sample(whole, MOST, seed), model.card.attributes)
     labels = held.label_array()
     names = [a.name for a in model.card.attributes]
-    decoded = decode_all(model, codes)
-    metrics: Metrics = {"images": float(len(held))}
-    metrics["accuracy"] = accuracy(np.stack([p.argmax(1) for p in codes.probabilities], 1), labels, names)
-    error = ((decoded - _unit(images)) ** 2).mean(-1)
-    per_image = (error * inside).sum((1, 2)) / inside.sum((1, 2)).clip(1)
-    metrics["reconstruction_psnr"] = float(np.mean(-10 * np.log10(per_image.clip(1e-8))))
-    probes = probe(codes.residual.cpu().numpy(), labels, names, seed=seed)
+    seen = [_see(model, judge, *pixels) for pixels in _pixels(held, model.card.image_size)]
+    found, residual, psnr = (np.concatenate(parts) for parts in zip(*(s[:3] for s in seen), strict=True))
+    metrics: Metrics = {"images": float(len(held)), "accuracy": accuracy(found, labels, names)}
+    metrics["reconstruction_psnr"] = float(np.mean(psnr))
+    probes = probe(residual, labels, names, seed=seed)
     metrics["leakage"] = {p.name: p.accuracy.share for p in probes}
     metrics["leakage_majority"] = {p.name: p.majority for p in probes}
     if judge is not None:
-        judged = judge.values(images)
+        judged = np.concatenate([s[3] for s in seen])
         metrics["judge_accuracy"] = accuracy(judged, labels, names)
         metrics["judge_recall"] = recall(judged, labels, names)
-        decode = partial(decode_all, model)
-        metrics |= judge_swaps(model, judge, images, inside, codes, decode)
+        swapped = sample(whole, limit, seed)
+        metrics["swapped_images"] = float(len(swapped))
+        images, inside = pixels_of(swapped, model.card.image_size)
+        codes = encode_all(model, images)
+        metrics |= judge_swaps(model, judge, images, inside, codes, partial(decode_all, model))
     return metrics
+
+
+def _see(model: Model, judge: AnyJudge | None, images: np.ndarray, inside: np.ndarray) -> list[np.ndarray]:
+    """Of images (N, S, S, 3) uint8 and `inside` (N, S, S): values (N, K), residual codes, dB (N,).
+
+    Values are the classifier's, dB those of the decoded images where they are photo; with a judge its values
+    (N, K) come last.
+    """
+    codes = model.encode(images)
+    error = ((model.decode(codes) - unit(images)) ** 2).mean(-1)
+    share = (error * inside).sum((1, 2)) / inside.sum((1, 2)).clip(1)
+    found = np.stack([p.argmax(1) for p in codes.probabilities], 1)
+    seen = [found, codes.residual.cpu().numpy(), -10 * np.log10(share.clip(1e-8))]
+    return seen if judge is None else [*seen, judge.values(images)]
 
 
 def accuracy(found: np.ndarray, labels: np.ndarray, names: list[str]) -> dict[str, float]:
@@ -109,7 +129,7 @@ def judge_swaps(
             targets.append(np.full(len(images), v))
             after.append(judge.values(to_bytes(edited))[:, seen])
             change = change_of_pictures(images, decoded, edited, inside)
-            pasted = (_unit(images) + mask * change).clip(0, 1)
+            pasted = (unit(images) + mask * change).clip(0, 1)
             after_kept.append(judge.values(to_bytes(pasted))[:, seen])
         repeats, target = len(attribute.values), np.concatenate(targets)
         score = swap_score(np.tile(before, (repeats, 1)), np.concatenate(after), k, target, names)
@@ -128,12 +148,16 @@ def judge_swaps(
 
 def pixels_of(dataset: Dataset, size: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, size, size, 3) uint8 images and (n, size, size) bool masks of a whole part."""
-    images, masks = [], []
+    images, masks = zip(*_pixels(dataset, size), strict=True)
+    return np.concatenate(images), np.concatenate(masks)
+
+
+def _pixels(dataset: Dataset, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The same in batches."""
     for start in range(0, len(dataset), BATCH):
         batch, mask = dataset.batch(np.arange(start, min(start + BATCH, len(dataset))), size)
-        images.append(((batch.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy())
-        masks.append(mask[:, 0].numpy() > 0)
-    return np.concatenate(images), np.concatenate(masks)
+        images = ((batch.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+        yield images, mask[:, 0].numpy() > 0
 
 
 def encode_all(model: Model, images: np.ndarray) -> Codes:
@@ -157,7 +181,7 @@ def decode_all(model: Model, codes: Codes) -> np.ndarray:
     return np.concatenate(made)
 
 
-def _unit(images: np.ndarray) -> np.ndarray:
+def unit(images: np.ndarray) -> np.ndarray:
     """uint8 as float32 in 0..1: twice as short as what numpy divides to, of thousands of images."""
     return images.astype(np.float32) / 255
 

@@ -18,7 +18,7 @@ from core.metrics.identity import Identity
 from core.model import Codes, Model, to_bytes
 from core.recipe import Swap
 from core.training.dataset import Dataset
-from core.training.evaluate import Metrics, judge_swaps
+from core.training.evaluate import Metrics, judge_swaps, unit
 from core.training.finetune import AnyJudge
 
 # Identity is measured for these, in keep detail: age or gender may make another person of somebody.
@@ -97,7 +97,7 @@ def identity_metrics(
             pictures = change_of_pictures(images, decoded, edited, inside)
             change = torch.from_numpy(pictures).permute(0, 3, 1, 2)
             change = torch.nn.functional.interpolate(change, (size, size), mode="bicubic") * mask
-            after = (stored / 255.0 + change.permute(0, 2, 3, 1).numpy()).clip(0, 1)
+            after = (unit(stored) + change.permute(0, 2, 3, 1).numpy()).clip(0, 1)
             same.append(identity.same(before[other], to_bytes(after[other])))
         if same:
             kept[attribute.name] = float(np.concatenate(same).mean())
