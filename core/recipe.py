@@ -14,8 +14,9 @@ from core.files import atomic_write
 
 Blend = Literal["keep_detail", "resynthesise"]
 
-# 2: a face may have a `refinement`; 3: of one kind of steps. Older recipes are read too.
-SCHEMA = 3
+# 2: a face may have a `refinement`; 3: of one kind of steps; 4: an edit may go `beyond` its frame. Older
+# recipes are read too.
+SCHEMA = 4
 # Beyond the embedding itself, where attributes are exaggerated; further out pictures fall apart.
 STRONGEST = 1.5
 # Of a refinement: far more than any time budget allows, so that a broken recipe doesn't keep a machine busy.
@@ -65,6 +66,7 @@ FULL_REFINEMENT = Refinement(steps=230)
 class FaceEdit(msgspec.Struct, frozen=True):
     """What is done to one face: where it is, the swaps, the blend, and whether the model is fitted to it.
 
+    `beyond`: what changes goes on beyond the frame, along hair and skin.
     StudioError for two swaps of one attribute.
     """
 
@@ -72,6 +74,7 @@ class FaceEdit(msgspec.Struct, frozen=True):
     swaps: tuple[Swap, ...] = ()
     blend: Blend = "keep_detail"
     refinement: Refinement | None = None
+    beyond: bool = False
 
     def __post_init__(self) -> None:
         names = [swap.attribute for swap in self.swaps]

@@ -174,6 +174,27 @@ def test_edits_inside_the_face_only(edit: Edit, astronaut: Path, tmp_path: Path)
     assert abs(rows - frame["center_y"]).max() < reach and abs(columns - frame["center_x"]).max() < reach
 
 
+def test_an_edit_goes_beyond_the_frame_where_that_is_wanted(
+    edit: Edit, astronaut: Path, tmp_path: Path
+) -> None:
+    black, wide = ("--set", "hair_color=black"), tmp_path / "wide.png"
+    assert edit(astronaut, *black, "--out", tmp_path / "narrow.png")[0] == 0
+    code, said, _ = edit(astronaut, *black, "--beyond", "--out", wide, "--json")
+    (face,) = json.loads(said)["photos"][0]["recipe"]["faces"]
+    assert code == 0 and face["beyond"]
+    frame, more = face["frame"], changed(tmp_path / "narrow.png", wide)
+    rows, columns = np.nonzero(changed(astronaut, wide) & more)
+    away = np.maximum(abs(rows - frame["center_y"]), abs(columns - frame["center_x"])) / frame["side"]
+    assert away.max() > 0.55
+    # a recipe says it for other photos too
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(json.loads(said)["photos"][0]["recipe"]))
+    assert edit(astronaut, "--recipe", recipe, "--out", tmp_path / "again.png")[0] == 0
+    assert not changed(wide, tmp_path / "again.png").any()
+    code, _, err = edit("--recipe", recipe, "--beyond", "--out", tmp_path / "out.png")
+    assert code == 2 and "leave --beyond out" in err
+
+
 def test_the_result_of_a_json_edit_can_be_replayed(
     edit: Edit, astronaut: Path, couple: Path, tmp_path: Path
 ) -> None:

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.editing import blend as blend_module
-from core.editing.blend import Decoded, blend_face, feather_mask
-from core.editing.detail import YIELDING, detailed_change
+from core.editing.beyond import CELLS, Surroundings, surroundings
+from core.editing.blend import Decoded, blend_face, feather_mask, reach
+from core.editing.detail import COLOURS_YIELDING, YIELDING, detailed_change
 from core.faces.frame import Frame, align
 from core.recipe import Blend
 
@@ -29,14 +30,17 @@ def random_decoded(photo: np.ndarray, frame: Frame, seed: int, size: int = 16) -
     return Decoded(original, edited, aligned, inside)
 
 
-def put_back(photo: np.ndarray, frame: Frame, decoded: Decoded, blend: Blend) -> np.ndarray:
+def put_back(
+    photo: np.ndarray, frame: Frame, decoded: Decoded, blend: Blend, *, beyond: bool = False
+) -> np.ndarray:
     """The whole photo with the face blended in."""
     height, width = photo.shape[:2]
-    left, top, right, bottom = bounds = frame.bounds(width, height)
+    left, top, right, bottom = bounds = reach(frame, beyond=beyond).bounds(width, height)
+    around = Surroundings(*align(photo, surroundings(frame), CELLS)) if beyond else None
     result = photo.copy()
     if right > left and bottom > top:
         result[top:bottom, left:right] = blend_face(
-            photo[top:bottom, left:right], bounds, frame, decoded, blend
+            photo[top:bottom, left:right], bounds, frame, decoded, blend, around
         )
     return result
 
@@ -69,6 +73,55 @@ def test_outside_the_frame_nothing_changes(photo: np.ndarray, frame: Frame, seed
     assert np.array_equal(photo, before)
     outside = outside_frame(photo.shape[0], photo.shape[1], frame)
     assert np.array_equal(result[outside], photo[outside])
+
+
+@settings(UNHURRIED, max_examples=15)
+@given(photos, frames, st.integers(0, 99), st.sampled_from(BLENDS))
+def test_outside_the_surroundings_nothing_changes(
+    photo: np.ndarray, frame: Frame, seed: int, blend: Blend
+) -> None:
+    result = put_back(photo, frame, random_decoded(photo, frame, seed), blend, beyond=True)
+    outside = outside_frame(photo.shape[0], photo.shape[1], surroundings(frame))
+    assert np.array_equal(result[outside], photo[outside])
+    decoded = random_decoded(photo, frame, seed)
+    unedited = Decoded(decoded.original, decoded.original.copy(), decoded.aligned, decoded.inside)
+    assert np.array_equal(put_back(photo, frame, unedited, "keep_detail", beyond=True), photo)
+
+
+def test_a_change_goes_on_where_it_looks_alike() -> None:
+    # hair on the left goes on above the frame; on the right, where nothing changes, is a wall
+    photo = np.full((300, 300, 3), 200, np.uint8)
+    photo[:, :150] = (120, 90, 60)
+    frame = Frame(150, 180, 150)
+    aligned, inside = align(photo, frame, 32)
+    original = aligned.astype(np.float32) / 255
+    edited = original.copy()
+    edited[:, :16] -= np.float32(0.2)
+    decoded = Decoded(original, edited, aligned, inside)
+    for blend in BLENDS:
+        result = put_back(photo, frame, decoded, blend, beyond=True).astype(int)
+        change = (photo.astype(int) - result)[..., 0]
+        within, border, above, far = (change[y, 120] for y in (180, 110, 90, 60))
+        assert within == 51 and 45 <= border <= 51 and 30 <= above <= border and 0 < far < above
+        assert np.abs(change[60:110, 165:]).max() <= 8, "the wall stays"
+        # and nowhere a seam: along the hair it fades
+        assert np.abs(np.diff(change[:180, 120])).max() <= 3
+        # within the frame it is the same edit
+        alone = put_back(photo, frame, decoded, blend).astype(int)
+        assert np.abs(alone - result)[130:230, 100:200].max() <= 1
+
+
+def test_what_is_beyond_the_photos_end_is_not_known() -> None:
+    photo = np.full((100, 100, 3), 100, np.uint8)
+    frame = Frame(0, 50, 60)
+    for blend in BLENDS:
+        result = put_back(photo, frame, flat(photo, frame, 0.4, 0.6, size=32), blend, beyond=True)
+        assert (np.abs(result[50, :12].astype(int) - result[50, 12]) <= 3).all()
+
+
+def test_surroundings_of_another_size_are_a_bug() -> None:
+    with pytest.raises(ValueError, match="cells a side"):
+        Surroundings(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), bool))
 
 
 @settings(UNHURRIED, max_examples=80)
@@ -147,6 +200,14 @@ def test_detail_gives_way_where_the_change_is_large() -> None:
     assert np.array_equal(np.ptp(middle(0.6), axis=(0, 1)), np.ptp(before, axis=(0, 1)))
 
 
+def test_colours_give_way_before_light() -> None:
+    original, edited = torch.full((1, 3, 32, 32), 0.5), torch.full((1, 3, 32, 32), 0.3)
+    lighter, redder = (torch.tensor(v)[None, :, None, None] for v in ([0.1, 0.1, 0.1], [0.1, -0.05, -0.05]))
+    for missed, limit in ((lighter, YIELDING), (redder, COLOURS_YIELDING)):
+        left = detailed_change(original + missed, original, edited) + missed - (edited - original)
+        assert torch.allclose(left, (missed / (1 + (0.2 / limit) ** 2)).expand_as(left), atol=1e-5)
+
+
 def test_how_much_detail_stays_has_no_gradient() -> None:
     torch.manual_seed(0)
     photo, original = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
@@ -193,8 +254,8 @@ def test_no_seam_at_the_frames_border() -> None:
             frame = Frame(100, 100, 120, angle)
             result = put_back(photo, frame, flat(photo, frame, 0.0, 0.7), blend)[..., 0].astype(int)
             steps = max(np.abs(np.diff(result, axis=0)).max(), np.abs(np.diff(result, axis=1)).max())
-            # a smooth step of 180 levels over 18 pixels is at most 1.5 times as steep as a straight one
-            assert steps <= 1.5 * 180 / 18 * np.sqrt(2) + 1
+            # a smooth step of 180 levels over 12 pixels is at most 1.5 times as steep as a straight one
+            assert steps <= 1.5 * 180 / 12 * np.sqrt(2) + 1
 
 
 def test_preview_shows_what_the_export_makes() -> None:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from core.editing import EditEngine, RenderRequest, RenderResult
+from core.editing.beyond import surroundings
 from core.editing.cache import Cache
 from core.errors import StudioError
 from core.faces.frame import Frame
@@ -132,6 +133,28 @@ def test_render_changes_the_face_only(engine: EditEngine, astronaut: Path) -> No
         assert np.array_equal(after[away], before[away])
         assert np.abs(after.astype(int) - before).max() > 3
     assert np.array_equal(opened.preview, before)
+
+
+def test_an_edit_beyond_the_frame_stays_in_the_surroundings(
+    engine: EditEngine, astronaut: Path, tmp_path: Path
+) -> None:
+    opened = engine.open(astronaut, 400)
+    narrow = recipe(engine, astronaut, FaceEdit(FACE, swaps_of(engine)))
+    wide = recipe(engine, astronaut, FaceEdit(FACE, swaps_of(engine), beyond=True))
+    within = painted(opened.preview, render(engine, narrow, 400))
+    after = painted(opened.preview, render(engine, wide, 400))
+    away = outside(after.shape, surroundings(FACE.scaled(opened.scale)))
+    near = outside(after.shape, FACE.scaled(opened.scale)) & ~away
+    assert np.array_equal(after[away], opened.preview[away])
+    assert not np.array_equal(after[near], opened.preview[near])
+    assert np.array_equal(within[near], opened.preview[near])
+    assert np.array_equal(painted(opened.preview, render(engine, narrow, 400)), within)
+    # the export shows it too
+    engine.export(wide, tmp_path / "out.png")
+    saved, photo = open_photo(tmp_path / "out.png").pixels, open_photo(astronaut).pixels
+    away = outside(photo.shape, surroundings(FACE))
+    near = outside(photo.shape, FACE) & ~away
+    assert np.array_equal(saved[away], photo[away]) and not np.array_equal(saved[near], photo[near])
 
 
 def test_nothing_to_do_makes_no_patch(engine: EditEngine, astronaut: Path) -> None:

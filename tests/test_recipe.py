@@ -22,7 +22,7 @@ RECIPE = Recipe(
             (Swap("hair_color", "blond", 0.5), Swap("glasses", "none")),
             "resynthesise",
         ),
-        FaceEdit(Frame(1, 2, 3)),
+        FaceEdit(Frame(1, 2, 3), beyond=True),
     ),
 )
 
@@ -54,6 +54,7 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
                     unique_by=lambda s: s.attribute,
                 ).map(tuple),
                 blend=st.sampled_from(["keep_detail", "resynthesise"]),
+                beyond=st.booleans(),
             )
         ).map(tuple),
     )

@@ -35,7 +35,7 @@ from core.recipe import STRONGEST, Blend
 SUMMARY = "edit photos and save the results"
 EPILOG = """\
 examples:
-  {prog} portrait.jpg --set hair_color=blond --out blond.jpg
+  {prog} portrait.jpg --set hair_color=blond --beyond --out blond.jpg
   {prog} portrait.jpg --set age=old:0.7 --set glasses=none --out out.png
   {prog} holiday/ --set facial_hair=none --face all --out edited/ --json
 
@@ -84,6 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=BLENDS,
         default="keep-detail",
         help="keep-detail (default) adds the change to the photo, resynthesise puts in the model's face",
+    )
+    add(
+        "--beyond",
+        action="store_true",
+        help="let changes go on beyond the face's frame, along hair and skin",
     )
     add(
         "--refine",
@@ -177,6 +182,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("say what to change, either with --set or with --recipe.")
     if arguments.refine is not None and arguments.recipe is not None:
         raise UsageError("a recipe says itself whether faces are refined: leave --refine out.")
+    if arguments.beyond and arguments.recipe is not None:
+        raise UsageError("a recipe says itself whether edits go beyond the frame: leave --beyond out.")
     if not arguments.photos and arguments.recipe is None:
         raise UsageError("name a photo, or a folder of photos.")
     recipe = None if arguments.recipe is None else recipe_to_replay(arguments.recipe)
@@ -193,7 +200,14 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = None
     if recipe is None:
         swaps = swaps_of_settings(arguments.settings, arguments.strength, card)
-        wanted = Wanted(swaps, BLENDS[arguments.blend], arguments.face, arguments.frame, arguments.refine)
+        wanted = Wanted(
+            swaps,
+            BLENDS[arguments.blend],
+            arguments.face,
+            arguments.frame,
+            arguments.refine,
+            arguments.beyond,
+        )
     else:
         recipe = for_model(recipe, card)
         if arguments.photos:

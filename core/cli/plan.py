@@ -34,6 +34,7 @@ class Wanted:
 
     `face` is "all", "largest" or a number from 1, the largest first; `frame`, if given, replaces the search.
     `refine` is for how many seconds at most each face is refined, or how a recipe refined its own, or None.
+    `beyond`: edits go on beyond the frames.
     """
 
     swaps: tuple[Swap, ...]
@@ -41,6 +42,7 @@ class Wanted:
     face: str | int
     frame: Frame | None
     refine: float | Refinement | None = None
+    beyond: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,14 @@ def for_model(recipe: Recipe, card: ModelCard) -> Recipe:
 
 def wanted_of_recipe(recipe: Recipe, face: str | int, frame: Frame | None) -> Wanted:
     """What a recipe does to a face, for other photos; StudioError if it does different things to several."""
-    ways = {(edit.active(), edit.blend, edit.refinement) for edit in recipe.faces if edit.active()}
+    ways = {(e.active(), e.blend, e.refinement, e.beyond) for e in recipe.faces if e.active()}
     if len(ways) > 1:
         raise StudioError(
             "The recipe edits several faces in different ways and fits its own photo only.",
             "Leave the photos out to replay it there.",
         )
-    ((swaps, blend, refinement),) = ways
-    return Wanted(swaps, blend, face, frame, refinement)
+    ((swaps, blend, refinement, beyond),) = ways
+    return Wanted(swaps, blend, face, frame, refinement, beyond)
 
 
 def plan(
@@ -131,7 +133,7 @@ def plan(
         refinement = wanted.refine
         if isinstance(refinement, float):
             refinement = engine.refine(photo, view.frame, refinement, progress=progress).refinement
-        edits.append(FaceEdit(view.frame, wanted.swaps, wanted.blend, refinement))
+        edits.append(FaceEdit(view.frame, wanted.swaps, wanted.blend, refinement, wanted.beyond))
     seen = [
         {name: max(values, key=values.__getitem__) for name, values in view.values.items()} for view in faces
     ]

@@ -3,7 +3,8 @@
 *Keep detail* adds the difference between the decoded edit and the decoded original, which is as smooth as
 the model's resolution, to the photo, whose identity, background and sharpness stay (`core.editing.detail`).
 What it can't do is take away detail that the model does not see; *re-synthesise* mixes in the decoded edit
-itself. Both fade out towards the frame's border, where they are exactly nothing.
+itself. Both fade out towards the frame's border, where they are exactly nothing, or, where that is wanted,
+are carried on beyond it (`core.editing.beyond`) and end at the border of the surroundings.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from core.faces.frame import Frame, warp_back
 from core.recipe import Blend
 
 if TYPE_CHECKING:
-    pass
+    from core.editing.beyond import Surroundings
 
-# How far from the frame's border, in sides, the blend reaches its full weight. Wide, because hair and
-# background go on beyond the frame.
-FEATHER = 0.15
+# How far from the frame's border, in sides, the blend reaches its full weight: wide, because hair and
+# background go on beyond the frame, and no wider, because it is hair that lies there.
+FEATHER = 0.1
 # Bounds are blended in strips of about so many pixels: memory stays small for a face of 50 megapixels.
 _STRIP_PIXELS = 500_000
 # Reach of the bicubic enlargement, in pixels of the aligned picture.
@@ -55,11 +56,13 @@ def blend_face(
     frame: Frame,
     decoded: Decoded,
     blend: Blend = "keep_detail",
+    around: Surroundings | None = None,
 ) -> np.ndarray:
-    """The edited pixels of a photo's `bounds` (left, top, right, bottom), as `frame.bounds` gives them.
+    """The edited pixels of a photo's `bounds` (left, top, right, bottom): those of the frame's `reach`.
 
     `region` (h, w, 3) uint8 sRGB are the photo's pixels there; returns a new array like it. Pixels outside
-    the frame are bit-identical; with nothing edited, *keep detail* changes none.
+    the frame are bit-identical, with `around`, what is there, those outside the surroundings; with nothing
+    edited, *keep detail* changes none.
     """
     left, top, right, bottom = bounds
     if region.shape != (bottom - top, right - left, 3) or region.dtype != np.uint8:
@@ -67,30 +70,60 @@ def blend_face(
     nothing = blend == "keep_detail" and decoded.edited is decoded.original
     if nothing or region.size == 0 or not decoded.inside.any():
         return region.copy()
-    layers = _layers(decoded, blend)
+    layers = _layers(decoded, blend) if around is None else _layers_beyond(decoded, blend, around)
+    square = reach(frame, beyond=around is not None)
     result = np.empty_like(region)
     rows = max(1, _STRIP_PIXELS // (right - left))
     for start in range(top, bottom, rows):
         stop = min(bottom, start + rows)
         strip = (left, start, right, stop)
         here = slice(start - top, stop - top)
-        result[here] = _blend_strip(region[here], strip, frame, layers, blend)
+        result[here] = _blend_strip(region[here], strip, square, layers)
     return result
 
 
+def reach(frame: Frame, *, beyond: bool) -> Frame:
+    """The square outside of which a blend changes nothing."""
+    from core.editing.beyond import surroundings
+
+    return surroundings(frame) if beyond else frame
+
+
 def _layers(decoded: Decoded, blend: Blend) -> np.ndarray:
-    """(S, S, 3 or 4) float32 to warp back: the difference or the edit in levels of 255, and a weight."""
-    picture = _change(decoded) if blend == "keep_detail" else decoded.edited
-    picture = picture.astype(np.float32) * 255
-    if decoded.inside.all():
-        return picture
-    picture = _extended(picture, decoded.inside)
+    """(S, S, 3 or 4) float32 to warp back: what is added, in levels of 255.
+
+    A fourth layer is the share of the photo that goes; without it none does.
+    """
     if blend == "keep_detail":
-        return picture
-    # what is beyond the photo's end shines through in the decoded picture next to it: fade there
-    share = _box_mean(decoded.inside.astype(np.float32)[..., None], 3)[..., 0]
-    weight = np.clip(2 * share - 1, 0, 1)
-    return np.concatenate([picture, weight[..., None]], axis=2)
+        return _levels(_change(decoded), decoded)
+    picture = _levels(decoded.edited, decoded)
+    weight = _photo_weight(decoded)
+    return np.concatenate([picture * weight, weight], axis=2)
+
+
+def _layers_beyond(decoded: Decoded, blend: Blend, around: Surroundings) -> np.ndarray:
+    """The same over the surroundings, where it is the change that is carried on."""
+    from core.editing.beyond import amid
+
+    if blend == "keep_detail":
+        return around.carried_on(_levels(_change(decoded), decoded))
+    wide = around.carried_on(_levels(decoded.edited - decoded.original, decoded))
+    weight = _photo_weight(decoded) * feather_mask(len(decoded.inside))[..., None]
+    share = amid(weight)
+    picture = amid(_levels(decoded.edited, decoded) * weight)
+    return np.concatenate([picture + (1 - share) * wide, share], axis=2)
+
+
+def _levels(picture: np.ndarray, decoded: Decoded) -> np.ndarray:
+    """(S, S, 3) float32 levels of 255, a little beyond the photo's end too."""
+    levels = picture.astype(np.float32) * 255
+    return levels if decoded.inside.all() else _extended(levels, decoded.inside)
+
+
+def _photo_weight(decoded: Decoded) -> np.ndarray:
+    """(S, S, 1) float32: less next to the photo's end, beyond which shines through in the decoded picture."""
+    share = _box_mean(decoded.inside.astype(np.float32)[..., None], 3)
+    return np.clip(2 * share - 1, 0, 1)
 
 
 def _change(decoded: Decoded) -> np.ndarray:
@@ -101,18 +134,16 @@ def _change(decoded: Decoded) -> np.ndarray:
 
 
 def _blend_strip(
-    region: np.ndarray, strip: tuple[int, int, int, int], frame: Frame, layers: np.ndarray, blend: Blend
+    region: np.ndarray, strip: tuple[int, int, int, int], square: Frame, layers: np.ndarray
 ) -> np.ndarray:
     import torch
 
     photo = torch.from_numpy(region.astype(np.int16))
-    change = torch.from_numpy(warp_back(layers, frame, strip)).permute(2, 0, 1)
-    weight = torch.from_numpy(_weight(frame, strip))
+    change = torch.from_numpy(warp_back(layers, square, strip)).permute(2, 0, 1)
+    weight = torch.from_numpy(_weight(square, strip))
     if len(change) == 4:
-        weight.mul_(change[3].clamp_(0, 1))
-        change = change[:3]
-    if blend == "resynthesise":
-        change.clamp_(0, 255).sub_(photo.permute(2, 0, 1))
+        share = change[3].clamp_(0, 1)
+        change = change[:3].sub_(photo.permute(2, 0, 1) * share)
     # Whole levels: where the change rounds to none, the photo's own value stays. Planes in float, pixels in
     # int16: mixing the two orders in one step takes twice as long.
     levels = change.mul_(weight).add_(0.5).floor_().clamp_(-255, 255).to(torch.int16)

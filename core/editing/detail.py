@@ -4,7 +4,8 @@ A decoder draws no pores and no strands, so what it changes is added to the phot
 a forehead where hair was, still has the old lines in the photo. So the photo's own detail, what the model's
 unedited picture lacks of it, gives way where the change is large: there the model's own edited picture is
 nearer to the truth than the sum of both. In this it is like the interpolating mask of Brock et al. 2017,
-“Neural Photo Editing with Introspective Adversarial Networks”.
+“Neural Photo Editing with Introspective Adversarial Networks”. Its colours give way sooner than its light:
+lines and strands are seen by their light, and colours that are left of fair hair make black hair blue.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import torch
 
 from core.nets.layers import box_mean
 
-YIELDING = 0.3  # change, of the range from black to white, at which half of the photo's detail stays
+# Change, of the range from black to white, at which half of the photo's detail stays: of its light, and of
+# its colours.
+YIELDING = 0.3
+COLOURS_YIELDING = 0.1
 NEAR = 3 / 128  # sides within which a change is one change
 
 
@@ -31,10 +35,12 @@ def detailed_change(
     What is not `inside` (N, 1, S, S), beyond the photo's end, has no effect on what is.
     How much detail stays has no gradient: a change must not grow to be rid of it.
     """
-    change = edited - original
+    change, missed = edited - original, photo - original
     with torch.no_grad():
-        stays = 1 / (1 + _size_nearby(change / span, inside) / YIELDING**2)
-    return change - (1 - stays) * (photo - original)
+        size = _size_nearby(change / span, inside)
+        goes, colours_go = (1 - 1 / (1 + size / limit**2) for limit in (YIELDING, COLOURS_YIELDING))
+        light = missed.mean(1, keepdim=True)
+    return change - goes * light - colours_go * (missed - light)
 
 
 def change_of_pictures(

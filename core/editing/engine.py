@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.editing.blend import Decoded, blend_face
+from core.editing.beyond import CELLS, Surroundings, surroundings
+from core.editing.blend import Decoded, blend_face, reach
 from core.editing.cache import Cache
 from core.editing.pixels import aligned, as_grey, carried_over, composite, is_grey, resized, through
 from core.editing.requests import FaceView, OpenedPhoto, Patch, RenderRequest, RenderResult
@@ -76,6 +77,7 @@ class EditEngine:
         self._edited: Cache[np.ndarray] = Cache(32_000_000)
         # some two megabytes a face; one that was forgotten costs seconds to make again
         self._refined: Cache[tuple[Refined, Decoded]] = Cache(256_000_000)
+        self._around: Cache[Surroundings] = Cache(64_000_000)
         self._patches: Cache[Patch] = Cache(64_000_000)
 
     def load(self) -> ModelCard:
@@ -86,7 +88,8 @@ class EditEngine:
         """Free the model and all caches; the next call makes them again."""
         self._model = None
         self._photo = None
-        for cache in (self._previews, self._encoded, self._edited, self._refined, self._patches):
+        caches = self._previews, self._encoded, self._edited, self._refined, self._around, self._patches
+        for cache in caches:
             cache.clear()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -164,7 +167,7 @@ class EditEngine:
             if not _does_something(edit) or edit.frame.side * preview.scale < 1:
                 continue
             frame = edit.frame.scaled(preview.scale)
-            bounds = frame.bounds(width, height)
+            bounds = reach(frame, beyond=edit.beyond).bounds(width, height)
             if _empty(bounds):
                 continue
             if cancelled():
@@ -177,6 +180,7 @@ class EditEngine:
                 edit.active(),
                 edit.blend,
                 edit.refinement,
+                edit.beyond,
                 tuple(k for k, _ in under),
             )
             patch = self._patches.get(patch_key)
@@ -185,7 +189,8 @@ class EditEngine:
                 if cancelled():
                     raise CancelledError
                 region = composite(preview.pixels, bounds, [patch for _, patch in under])
-                pixels = blend_face(region, bounds, frame, decoded, edit.blend)
+                around = self._surroundings(key, edit)
+                pixels = blend_face(region, bounds, frame, decoded, edit.blend, around)
                 if preview.alpha is not None:
                     left, top, right, bottom = bounds
                     pixels = through(region, pixels, preview.alpha[top:bottom, left:right])
@@ -206,8 +211,9 @@ class EditEngine:
     ) -> None:
         """Write the edited photo at full resolution in its own colour space, with what `save_photo` keeps.
 
-        Pixels outside the frames are the photo's own (as exactly as the format stores them). `progress`
-        gets a share of 1 and what is done now. StudioError where anything can't be read or written.
+        Pixels outside the frames, or outside the surroundings of those that an edit goes beyond, are the
+        photo's own (as exactly as the format stores them). `progress` gets a share of 1 and what is done now.
+        StudioError where anything can't be read or written.
         """
         tell = progress or (lambda fraction, text: None)
         tell(0.0, "Opening the photo")
@@ -219,7 +225,8 @@ class EditEngine:
         for number, edit in enumerate(edits):
             start, share = 0.2 + 0.5 * number / len(edits), 0.5 / len(edits)
             tell(start, f"Editing face {number + 1} of {len(edits)}")
-            left, top, right, bottom = bounds = edit.frame.bounds(photo.width, photo.height)
+            square = reach(edit.frame, beyond=edit.beyond)
+            left, top, right, bottom = bounds = square.bounds(photo.width, photo.height)
             if _empty(bounds):
                 continue
             decoded = self._decode(
@@ -229,7 +236,8 @@ class EditEngine:
             )
             own = pixels[top:bottom, left:right]
             before = photo.to_srgb(own)
-            after = blend_face(before, bounds, edit.frame, decoded, edit.blend)
+            around = self._surroundings(key, edit)
+            after = blend_face(before, bounds, edit.frame, decoded, edit.blend, around)
             own[...] = carried_over(photo, own, before, after)
         tell(0.7, "Saving")
         save_photo(photo, pixels, out, overwrite=overwrite, quality=quality)
@@ -363,6 +371,16 @@ class EditEngine:
                 edited = as_grey(edited)
             self._edited.put((key, frame, swaps, refinement), edited, edited.nbytes)
         return replace(decoded, edited=edited)
+
+    def _surroundings(self, key: PhotoKey, edit: FaceEdit) -> Surroundings | None:
+        """What is around a face, where its edit goes on there."""
+        if not edit.beyond:
+            return None
+        found = self._around.get((key, edit.frame))
+        if found is None:
+            ((picture, inside),) = aligned(self._read(key), surroundings(edit.frame), (CELLS,))
+            found = self._around.put((key, edit.frame), Surroundings(picture, inside), Surroundings.NBYTES)
+        return found
 
     def _view(self, frame: Frame, points: np.ndarray | None, face: _Encoded) -> FaceView:
         values = {

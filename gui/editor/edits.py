@@ -69,6 +69,11 @@ def with_blend(recipe: Recipe, index: int, blend: Blend) -> Recipe:
     return with_face(recipe, index, msgspec.structs.replace(recipe.faces[index], blend=blend))
 
 
+def with_beyond(recipe: Recipe, index: int, beyond: bool) -> Recipe:
+    """Choose whether an edit goes on beyond its face's frame."""
+    return with_face(recipe, index, msgspec.structs.replace(recipe.faces[index], beyond=beyond))
+
+
 def with_frame(recipe: Recipe, index: int, frame: Frame) -> Recipe:
     """Move a face's frame; a refinement was made for the old one."""
     face = msgspec.structs.replace(recipe.faces[index], frame=frame, refinement=None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
@@ -16,6 +18,7 @@ from PySide6.QtWidgets import (
 )
 
 from core.attributes import AttributeSet
+from core.recipe import Blend
 from gui.editor import edits
 from gui.editor.attribute_row import AttributeRow
 from gui.editor.face_strip import FaceStrip
@@ -26,13 +29,18 @@ from gui.theme import Theme
 from gui.widgets.elided_label import ElidedButton, ElidedLabel
 
 WIDTH = 324
-BLENDS = (
+T = TypeVar("T")
+BLENDS: tuple[tuple[Blend, str, str], ...] = (
     ("keep_detail", "Keep detail", "Add the change to the photo: skin, hair and background stay sharp"),
     (
         "resynthesise",
         "Re-synthesise",
         "Draw the face anew: for changes that take something away, at the model's detail",
     ),
+)
+REACHES = (
+    (False, "In the frame", "Nothing outside the face's frame changes"),
+    (True, "Beyond", "Changes go on beyond the face's frame, along hair and skin"),
 )
 
 
@@ -120,31 +128,40 @@ class Panel(QWidget):
     def _make_foot(self) -> QWidget:
         self.foot = QWidget()
         self.foot.setObjectName("panelFoot")
-        title = QLabel("Blend")
-        title.setProperty("role", "title")
-        self.blends: dict[str, ElidedButton] = {}
-        group = QButtonGroup(self)
         column = QVBoxLayout(self.foot)
         column.setContentsMargins(16, 10, 10, 10)
         column.setSpacing(8)
+        blends, self.blends = self._choice("Blend", BLENDS, self._state.set_blend)
+        reaches, self.reaches = self._choice("Reach", REACHES, self._state.set_beyond)
+        column.addLayout(blends)
+        column.addLayout(reaches)
+        column.addWidget(self.refine)
+        return self.foot
+
+    def _choice(
+        self, title: str, options: Sequence[tuple[T, str, str]], choose: Callable[[T], None]
+    ) -> tuple[QHBoxLayout, dict[T, ElidedButton]]:
+        """A line with a button for each option: its value, its text and its tip."""
+        label = QLabel(title)
+        label.setProperty("role", "title")
         row = QHBoxLayout()
         row.setSpacing(6)
-        column.addLayout(row)
-        column.addWidget(self.refine)
-        row.addWidget(title)
+        row.addWidget(label)
         row.addStretch(1)
-        for name, text, tip in BLENDS:
+        group = QButtonGroup(self)
+        buttons: dict[T, ElidedButton] = {}
+        for value, text, tip in options:
             button = ElidedButton(text)
             button.setCheckable(True)
             button.setProperty("chip", True)
             button.setToolTip(tip)
-            button.setAccessibleName(f"Blend: {text}")
+            button.setAccessibleName(f"{title}: {text}")
             button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            button.clicked.connect(lambda _=False, name=name: self._state.set_blend(name))
+            button.clicked.connect(lambda _=False, value=value: choose(value))
             group.addButton(button)
             row.addWidget(button)
-            self.blends[name] = button
-        return self.foot
+            buttons[value] = button
+        return row, buttons
 
     def _build(self) -> None:
         """Make a row for each attribute of the model."""
@@ -166,7 +183,7 @@ class Panel(QWidget):
         order: list[QWidget] = []
         for row in self.rows.values():
             order += row.tab_widgets()
-        order += self.blends.values()
+        order += (*self.blends.values(), *self.reaches.values())
         order.append(self.refine.button)
         order.append(self.reset)
         for first, second in itertools.pairwise(order):
@@ -189,8 +206,10 @@ class Panel(QWidget):
         self.place.setVisible(state.photo is not None and face is None)
         self.sentence.setText(self._sentence())
         if face is not None:
-            for name, button in self.blends.items():
-                button.setChecked(face.blend == name)
+            for blend, button in self.blends.items():
+                button.setChecked(face.blend == blend)
+            for beyond, button in self.reaches.items():
+                button.setChecked(face.beyond == beyond)
         self._refresh_faces()
 
     def _refresh_faces(self) -> None:

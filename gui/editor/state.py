@@ -155,6 +155,12 @@ class EditorState(QObject):
             text = "Keep detail" if blend == "keep_detail" else "Re-synthesise"
             self._push(Edit(edits.with_blend(self.recipe, self.chosen, blend), self.chosen, text))
 
+    def set_beyond(self, beyond: bool) -> None:
+        """Choose whether the chosen face's edit goes on beyond its frame."""
+        if self.recipe is not None and self.face is not None:
+            text = "Go on beyond the frame" if beyond else "Stay in the frame"
+            self._push(Edit(edits.with_beyond(self.recipe, self.chosen, beyond), self.chosen, text))
+
     def reset_face(self) -> None:
         """Leave the chosen face as it is in the photo."""
         if self.recipe is not None and self.face is not None:

@@ -79,6 +79,19 @@ def test_undo_redo_and_merging(drive, astronaut):
         await hands.settled()
         assert (hands.after() != hands.before()).any()
 
+        narrow = hands.after().copy()
+        hands.click(hands.editor.panel.reaches[True])
+        assert hands.state.face.beyond
+        await hands.settled()
+        left, top, right, bottom = hands.state.face.frame.bounds(512, 512)
+        outside = np.ones((512, 512), bool)
+        outside[top:bottom, left:right] = False
+        assert np.array_equal(narrow[outside], hands.before()[outside])
+        assert (hands.after() != hands.before())[outside].any()
+        hands.click(hands.editor.panel.reaches[False])
+        await hands.settled()
+        assert np.array_equal(hands.after(), narrow)
+
     drive(scenario, astronaut)
 
 
