@@ -67,22 +67,26 @@ class Surroundings:
         held = np.asarray(pairs.sum(1)).ravel() + self._pull + fading
         self._solve = splu((diags(held) - pairs).tocsc()).solve
 
-    def carried_on(self, change: np.ndarray) -> np.ndarray:
-        """(n, n, C) float32 over the surroundings, n = S * GROWTH, of a change (S, S, C) of the frame.
+    def carried_on(self, change: np.ndarray, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Two (n, n, 3) float32 over the surroundings, n = S * GROWTH: what is added, and what share goes.
 
-        It is the change itself where the frame has its full weight.
+        Of a `change` (S, S, 3) of the frame and the `picture` (S, S, 3) there, in the same units. What gets
+        lighter is added to; what gets darker is scaled as where that comes from, so that lights in black
+        hair do not stay fair. Both are there within the frame too, where they lead on from its border.
         """
         import torch
 
-        cells = _resized(change, _FRAME_CELLS)
-        known = _amid(cells, CELLS).reshape(CELLS * CELLS, -1).astype(np.float64)
-        spread = self._solve(self._pull[:, None] * known).reshape(CELLS, CELLS, -1).astype(np.float32)
+        cells = [change, picture, np.ones_like(change[..., :1])]
+        known = _amid(_resized(np.concatenate(cells, axis=2), _FRAME_CELLS), CELLS)
+        rows = known.reshape(CELLS * CELLS, -1).astype(np.float64)
+        spread = torch.from_numpy(self._solve(self._pull[:, None] * rows).astype(np.float32))
+        changed, there, reached = spread.split((change.shape[2], picture.shape[2], 1), 1)
+        darker = -changed.clamp(max=0) * reached / there.clamp(min=1e-3)
+        planes = torch.cat([changed.clamp(min=0), darker.clamp(0, 1)], 1).T.reshape(1, -1, CELLS, CELLS)
         size = round(len(change) * GROWTH)
-        wide = torch.from_numpy(spread).permute(2, 0, 1)[None]
-        wide = torch.nn.functional.interpolate(wide, size=(size, size), mode="bilinear")
-        weight = feather_mask(len(change))[..., None]
-        around = 1 - _amid(weight, size)
-        return cast(np.ndarray, _amid(change * weight, size) + around * wide[0].permute(1, 2, 0).numpy())
+        wide = torch.nn.functional.interpolate(planes, size=(size, size), mode="bilinear")[0]
+        added, share = wide.permute(1, 2, 0).numpy().reshape(size, size, 2, -1).transpose(2, 0, 1, 3)
+        return added, share
 
 
 def amid(picture: np.ndarray) -> np.ndarray:

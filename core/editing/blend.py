@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # How far from the frame's border, in sides, the blend reaches its full weight: wide, because hair and
 # background go on beyond the frame, and no wider, because it is hair that lies there.
-FEATHER = 0.1
+FEATHER = 0.07
 # Bounds are blended in strips of about so many pixels: memory stays small for a face of 50 megapixels.
 _STRIP_PIXELS = 500_000
 # Reach of the bicubic enlargement, in pixels of the aligned picture.
@@ -90,28 +90,29 @@ def reach(frame: Frame, *, beyond: bool) -> Frame:
 
 
 def _layers(decoded: Decoded, blend: Blend) -> np.ndarray:
-    """(S, S, 3 or 4) float32 to warp back: what is added, in levels of 255.
-
-    A fourth layer is the share of the photo that goes; without it none does.
-    """
+    """(S, S, 3, 4 or 6) float32 to warp back: what is added, in levels of 255, and the share of the photo
+    that goes: of all channels, or of each of them, or, where there is no such layer, nothing."""
     if blend == "keep_detail":
         return _levels(_change(decoded), decoded)
-    picture = _levels(decoded.edited, decoded)
     weight = _photo_weight(decoded)
-    return np.concatenate([picture * weight, weight], axis=2)
+    return np.concatenate([_levels(decoded.edited, decoded) * weight, weight], axis=2)
 
 
 def _layers_beyond(decoded: Decoded, blend: Blend, around: Surroundings) -> np.ndarray:
     """The same over the surroundings, where it is the change that is carried on."""
     from core.editing.beyond import amid
 
-    if blend == "keep_detail":
-        return around.carried_on(_levels(_change(decoded), decoded))
-    wide = around.carried_on(_levels(decoded.edited - decoded.original, decoded))
-    weight = _photo_weight(decoded) * feather_mask(len(decoded.inside))[..., None]
-    share = amid(weight)
-    picture = amid(_levels(decoded.edited, decoded) * weight)
-    return np.concatenate([picture + (1 - share) * wide, share], axis=2)
+    kept = blend == "keep_detail"
+    change = _levels(_change(decoded) if kept else decoded.edited - decoded.original, decoded)
+    picture = _extended(decoded.aligned.astype(np.float32), decoded.inside)
+    added, share = around.carried_on(change, picture)
+    weight = feather_mask(len(change))[..., None]
+    if not kept:
+        weight = weight * _photo_weight(decoded)
+        change = _levels(decoded.edited, decoded)
+    own = amid(weight)
+    added, share = amid(change * weight) + (1 - own) * added, (1 - own) * share
+    return np.concatenate([added, share if kept else own + share], axis=2)
 
 
 def _levels(picture: np.ndarray, decoded: Decoded) -> np.ndarray:
@@ -141,8 +142,8 @@ def _blend_strip(
     photo = torch.from_numpy(region.astype(np.int16))
     change = torch.from_numpy(warp_back(layers, square, strip)).permute(2, 0, 1)
     weight = torch.from_numpy(_weight(square, strip))
-    if len(change) == 4:
-        share = change[3].clamp_(0, 1)
+    if len(change) > 3:
+        share = change[3:].clamp_(0, 1)
         change = change[:3].sub_(photo.permute(2, 0, 1) * share)
     # Whole levels: where the change rounds to none, the photo's own value stays. Planes in float, pixels in
     # int16: mixing the two orders in one step takes twice as long.
