@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from core.errors import StudioError
 from core.faces.finder import FaceFinder
-from core.faces.frame import CANONICAL_POINTS, OUTSIDE, Frame, align, warp_back
+from core.faces.frame import CANONICAL_POINTS, OUTSIDE, Frame, align, enlarged, warp_back
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
@@ -62,10 +62,10 @@ def test_aligning_and_warping_back_gives_a_smooth_photo_again(frame: Frame) -> N
     left, top, right, bottom = bounds
     if right <= left or bottom <= top or not inside.all():
         return
-    back = warp_back(aligned.astype(np.float32), frame, bounds)
+    back = warp_back(enlarged(aligned.astype(np.float32), frame), frame, bounds).permute(1, 2, 0).numpy()
     inner = np.zeros((64, 64, 1), np.float32)
     inner[6:-6, 6:-6] = 1
-    weight = warp_back(inner, frame, bounds)[..., 0] > 0.99
+    weight = warp_back(enlarged(inner, frame), frame, bounds)[0].numpy() > 0.99
     # an aligned pixel is side / 64 of the photo: the ramp must come back within a fraction of it
     tolerance = 1.0 + 0.3 * frame.side / 64
     assert np.abs(back - photo[top:bottom, left:right])[weight].max(initial=0) < tolerance

@@ -61,32 +61,37 @@ class Surroundings:
         count = CELLS * CELLS
         pairs = coo_matrix((np.r_[hold, hold], (np.r_[i, j], np.r_[j, i])), (count, count)).tocsr()
         known = _amid(feather_mask(_FRAME_CELLS)[..., None], CELLS)[..., 0] * inside
-        self._pull = (known / (1 - known + 1e-3)).ravel().astype(np.float64)
+        self._pull = (known / (1 - known + 1e-3)).reshape(count, 1).astype(np.float64)
         # beyond the photo's end a change goes on as it is, so that enlarging mixes in nothing else
         fading = np.where(inside, _FADING, _FADING * _APART).ravel()
-        held = np.asarray(pairs.sum(1)).ravel() + self._pull + fading
-        self._solve = splu((diags(held) - pairs).tocsc()).solve
+        held = np.asarray(pairs.sum(1)).ravel() + self._pull[:, 0] + fading
+        system = (diags(held) - pairs).tocsc()
+        self._solve = splu(system, "MMD_AT_PLUS_A", 0.0, options={"SymmetricMode": True}).solve
+        # the colours, in levels of 255, where the change of each cell comes from
+        reached = self._spread(np.ones((count, 1)))
+        self._there = np.maximum(self._spread(picture.reshape(count, 3)) / np.maximum(reached, 1e-6), 1)
 
-    def carried_on(self, change: np.ndarray, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _spread(self, cells: np.ndarray) -> np.ndarray:
+        """(cells, C) float32 of what is known within the frame."""
+        return cast(np.ndarray, self._solve(self._pull * cells).astype(np.float32))
+
+    def carried_on(self, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Two (n, n, 3) float32 over the surroundings, n = S * GROWTH: what is added, and what share goes.
 
-        Of a `change` (S, S, 3) of the frame and the `picture` (S, S, 3) there, in the same units. What gets
-        lighter is added to; what gets darker is scaled as where that comes from, so that lights in black
-        hair do not stay fair. Both are there within the frame too, where they lead on from its border.
+        Of a `change` (S, S, 3) of the frame, in levels of 255. What gets lighter is added to; what gets
+        darker is scaled as where that comes from, so that lights in black hair do not stay fair. Both are
+        there within the frame too, where they lead on from its border.
         """
         import torch
 
-        cells = [change, picture, np.ones_like(change[..., :1])]
-        known = _amid(_resized(np.concatenate(cells, axis=2), _FRAME_CELLS), CELLS)
-        rows = known.reshape(CELLS * CELLS, -1).astype(np.float64)
-        spread = torch.from_numpy(self._solve(self._pull[:, None] * rows).astype(np.float32))
-        changed, there, reached = spread.split((change.shape[2], picture.shape[2], 1), 1)
-        darker = -changed.clamp(max=0) * reached / there.clamp(min=1e-3)
-        planes = torch.cat([changed.clamp(min=0), darker.clamp(0, 1)], 1).T.reshape(1, -1, CELLS, CELLS)
+        cells = _amid(_resized(change, _FRAME_CELLS), CELLS).reshape(CELLS * CELLS, 3)
+        spread = self._spread(cells)
+        share = np.clip(-spread / self._there, 0, 1)
+        planes = np.concatenate([spread.clip(0), share], axis=1).T.reshape(1, 6, CELLS, CELLS)
         size = round(len(change) * GROWTH)
-        wide = torch.nn.functional.interpolate(planes, size=(size, size), mode="bilinear")[0]
-        added, share = wide.permute(1, 2, 0).numpy().reshape(size, size, 2, -1).transpose(2, 0, 1, 3)
-        return added, share
+        wide = torch.nn.functional.interpolate(torch.from_numpy(planes), size=(size, size), mode="bilinear")
+        both = wide[0].permute(1, 2, 0).numpy()
+        return both[..., :3], both[..., 3:]
 
 
 def amid(picture: np.ndarray) -> np.ndarray:

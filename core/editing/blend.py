@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from core.faces.frame import Frame, warp_back
+from core.faces.frame import Frame, enlarged, warp_back
 from core.recipe import Blend
 
 if TYPE_CHECKING:
+    import torch
+
     from core.editing.beyond import Surroundings
 
 # How far from the frame's border, in sides, the blend reaches its full weight: wide, because hair and
@@ -72,13 +74,14 @@ def blend_face(
         return region.copy()
     layers = _layers(decoded, blend) if around is None else _layers_beyond(decoded, blend, around)
     square = reach(frame, beyond=around is not None)
+    source = enlarged(layers, square)
     result = np.empty_like(region)
     rows = max(1, _STRIP_PIXELS // (right - left))
     for start in range(top, bottom, rows):
         stop = min(bottom, start + rows)
         strip = (left, start, right, stop)
         here = slice(start - top, stop - top)
-        result[here] = _blend_strip(region[here], strip, square, layers)
+        result[here] = _blend_strip(region[here], strip, square, source)
     return result
 
 
@@ -104,8 +107,7 @@ def _layers_beyond(decoded: Decoded, blend: Blend, around: Surroundings) -> np.n
 
     kept = blend == "keep_detail"
     change = _levels(_change(decoded) if kept else decoded.edited - decoded.original, decoded)
-    picture = _extended(decoded.aligned.astype(np.float32), decoded.inside)
-    added, share = around.carried_on(change, picture)
+    added, share = around.carried_on(change)
     weight = feather_mask(len(change))[..., None]
     if not kept:
         weight = weight * _photo_weight(decoded)
@@ -135,12 +137,12 @@ def _change(decoded: Decoded) -> np.ndarray:
 
 
 def _blend_strip(
-    region: np.ndarray, strip: tuple[int, int, int, int], square: Frame, layers: np.ndarray
+    region: np.ndarray, strip: tuple[int, int, int, int], square: Frame, source: torch.Tensor
 ) -> np.ndarray:
     import torch
 
     photo = torch.from_numpy(region.astype(np.int16))
-    change = torch.from_numpy(warp_back(layers, square, strip)).permute(2, 0, 1)
+    change = warp_back(source, square, strip)
     weight = torch.from_numpy(_weight(square, strip))
     if len(change) > 3:
         share = change[3:].clamp_(0, 1)

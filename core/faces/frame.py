@@ -143,22 +143,33 @@ def align(pixels: np.ndarray, frame: Frame, size: int) -> tuple[np.ndarray, np.n
     return np.where(mask[..., None], aligned, np.uint8(OUTSIDE)), mask
 
 
-def warp_back(aligned: np.ndarray, frame: Frame, bounds: tuple[int, int, int, int]) -> np.ndarray:
-    """Sample an aligned picture over photo pixels: (S, S, C) float32 to (h, w, C) float32 over `bounds`.
+def enlarged(aligned: np.ndarray, frame: Frame) -> torch.Tensor:
+    """(C, n, n) float32 of an aligned picture (S, S, C), for `warp_back`: bicubic to the frame's resolution.
 
-    `bounds` is left, top, right, bottom, as `Frame.bounds` gives it. Smooth where it enlarges (bicubic to
-    the frame's own resolution, then bilinear). Outside the frame the border is repeated: multiply by a
-    mask that is zero there.
+    At most four times: beyond that a bilinear step between bicubic samples can't be told from bicubic.
+    """
+    import torch
+
+    factor = int(np.clip(round(frame.side / aligned.shape[0]), 1, 4))
+    source = torch.from_numpy(np.ascontiguousarray(aligned.transpose(2, 0, 1), np.float32))
+    if factor > 1:
+        # antialiased, as enlarging needs no filter, for it is done row by row and column by column
+        wide = torch.nn.functional.interpolate(
+            source[None], scale_factor=factor, mode="bicubic", antialias=True
+        )
+        source = wide[0]
+    return source
+
+
+def warp_back(source: torch.Tensor, frame: Frame, bounds: tuple[int, int, int, int]) -> torch.Tensor:
+    """Sample a picture of a frame, as `enlarged` makes it, over photo pixels: (C, h, w) float32.
+
+    `bounds` is left, top, right, bottom, as `Frame.bounds` gives it. Outside the frame the border is
+    repeated: multiply by a mask that is zero there.
     """
     import torch
 
     left, top, right, bottom = bounds
-    size = aligned.shape[0]
-    # at most four times: beyond that a bilinear step between bicubic samples can't be told from bicubic
-    factor = int(np.clip(round(frame.side / size), 1, 4))
-    source = torch.from_numpy(np.ascontiguousarray(aligned, np.float32)).permute(2, 0, 1)
-    if factor > 1:
-        source = torch.nn.functional.interpolate(source[None], scale_factor=factor, mode="bicubic")[0]
     inverse = 2 * np.linalg.inv(np.vstack([frame.matrix, [0, 0, 1]]))
     # a sum of a row and a column each, in float32: the grid is most of the work otherwise
     grid = torch.empty((1, bottom - top, right - left, 2), dtype=torch.float32)
@@ -170,7 +181,7 @@ def warp_back(aligned: np.ndarray, frame: Frame, bounds: tuple[int, int, int, in
             torch.from_numpy(down.astype(np.float32))[:, None],
             out=grid[0, ..., axis],
         )
-    return _at(source, grid).permute(1, 2, 0).numpy()
+    return _at(source, grid)
 
 
 def _sample(source: torch.Tensor, x: np.ndarray, y: np.ndarray) -> torch.Tensor:
