@@ -76,18 +76,19 @@ class Surroundings:
         return cast(np.ndarray, self._solve(self._pull * cells).astype(np.float32))
 
     def carried_on(self, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Two (n, n, 3) float32 over the surroundings, n = S * GROWTH: what is added, and what share goes.
+        """What is added, (n, n, 3), and what share of the photo goes, (n, n, 1), over the surroundings.
 
-        Of a `change` (S, S, 3) of the frame, in levels of 255. What gets lighter is added to; what gets
-        darker is scaled as where that comes from, so that lights in black hair do not stay fair. Both are
-        there within the frame too, where they lead on from its border.
+        float32, n = S * GROWTH, of a `change` (S, S, 3) of the frame in levels of 255. What gets darker is
+        scaled, as where that comes from, so that lights in black hair do not stay fair; all else is added.
+        Both are there within the frame too, where they lead on from its border.
         """
         import torch
 
         cells = _amid(_resized(change, _FRAME_CELLS), CELLS).reshape(CELLS * CELLS, 3)
         spread = self._spread(cells)
-        share = np.clip(-spread / self._there, 0, 1)
-        planes = np.concatenate([spread.clip(0), share], axis=1).T.reshape(1, 6, CELLS, CELLS)
+        darker = -spread.mean(1, keepdims=True) / self._there.mean(1, keepdims=True)
+        share = np.clip(darker, 0, 1)
+        planes = np.concatenate([spread + share * self._there, share], axis=1).T.reshape(1, 4, CELLS, CELLS)
         size = round(len(change) * GROWTH)
         wide = torch.nn.functional.interpolate(torch.from_numpy(planes), size=(size, size), mode="bilinear")
         both = wide[0].permute(1, 2, 0).numpy()

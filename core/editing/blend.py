@@ -93,8 +93,10 @@ def reach(frame: Frame, *, beyond: bool) -> Frame:
 
 
 def _layers(decoded: Decoded, blend: Blend) -> np.ndarray:
-    """(S, S, 3, 4 or 6) float32 to warp back: what is added, in levels of 255, and the share of the photo
-    that goes: of all channels, or of each of them, or, where there is no such layer, nothing."""
+    """(S, S, 3 or 4) float32 to warp back: what is added, in levels of 255.
+
+    A fourth layer is the share of the photo that goes; without it none does.
+    """
     if blend == "keep_detail":
         return _levels(_change(decoded), decoded)
     weight = _photo_weight(decoded)
@@ -144,8 +146,8 @@ def _blend_strip(
     photo = torch.from_numpy(region.astype(np.int16))
     change = warp_back(source, square, strip)
     weight = torch.from_numpy(_weight(square, strip))
-    if len(change) > 3:
-        share = change[3:].clamp_(0, 1)
+    if len(change) == 4:
+        share = change[3].clamp_(0, 1)
         change = change[:3].sub_(photo.permute(2, 0, 1) * share)
     # Whole levels: where the change rounds to none, the photo's own value stays. Planes in float, pixels in
     # int16: mixing the two orders in one step takes twice as long.
