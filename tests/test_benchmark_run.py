@@ -133,8 +133,8 @@ def test_other_folders_and_models_are_refused(tmp_path: Path, tiny_model: Path) 
 
 SMALL = (
     "warmup.steps=3", "warmup.batch=8", "disentanglement.steps=4", "disentanglement.batch=8",
-    "amortisation.steps=2", "amortisation.batch=8", "benchmark.held_out=120",
-    'benchmark.attributes=["scale","shape"]',
+    "amortisation.steps=2", "amortisation.batch=8", "synthesis.steps=3", "synthesis.batch=8",
+    "benchmark.held_out=120", 'benchmark.attributes=["scale","shape"]',
 )  # fmt: skip
 
 
