@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from core.editing.blend import feather_mask
+from core.editing.blend import feather_mask, mean_nearby
 from core.faces.frame import Frame
 
 # Side of the surroundings in sides of the frame. Cells a side that the equation is solved for, of which the
@@ -24,6 +24,7 @@ _FRAME_CELLS = round(CELLS / GROWTH)
 _ALIKE = 0.05
 # How strongly a change is held to nothing: neighbours hold with 1, so it fades over some 18 cells.
 _FADING = 0.003
+# What still holds neighbours together that do not look alike at all, so that the equation has a solution.
 _APART = 1e-5
 
 
@@ -48,7 +49,7 @@ class Surroundings:
         if picture.shape != (CELLS, CELLS, 3) or inside.shape != (CELLS, CELLS):
             raise ValueError(f"picture {picture.shape}, inside {inside.shape}: not {CELLS} cells a side")
         # of a cell and its neighbours: single hairs are not where hair ends
-        seen = _softened(picture.astype(np.float64) / 255)
+        seen = mean_nearby(mean_nearby(picture.astype(np.float64) / 255, 1), 1)
         places = np.arange(CELLS * CELLS).reshape(CELLS, CELLS)
         starts, ends, holds = [], [], []
         for a, b in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
@@ -60,7 +61,7 @@ class Surroundings:
         i, j, hold = (np.concatenate(parts) for parts in (starts, ends, holds))
         count = CELLS * CELLS
         pairs = coo_matrix((np.r_[hold, hold], (np.r_[i, j], np.r_[j, i])), (count, count)).tocsr()
-        known = _amid(feather_mask(_FRAME_CELLS)[..., None], CELLS)[..., 0] * inside
+        known = amid(feather_mask(_FRAME_CELLS)[..., None])[..., 0] * inside
         self._pull = (known / (1 - known + 1e-3)).reshape(count, 1).astype(np.float64)
         # beyond the photo's end a change goes on as it is, so that enlarging mixes in nothing else
         fading = np.where(inside, _FADING, _FADING * _APART).ravel()
@@ -84,7 +85,7 @@ class Surroundings:
         """
         import torch
 
-        cells = _amid(_resized(change, _FRAME_CELLS), CELLS).reshape(CELLS * CELLS, 3)
+        cells = amid(_resized(change, _FRAME_CELLS)).reshape(CELLS * CELLS, 3)
         spread = self._spread(cells)
         darker = -spread.mean(1, keepdims=True) / self._there.mean(1, keepdims=True)
         share = np.clip(darker, 0, 1)
@@ -97,10 +98,7 @@ class Surroundings:
 
 def amid(picture: np.ndarray) -> np.ndarray:
     """(n, n, C) float32, n = S * GROWTH: a picture (S, S, C) of the frame amid surroundings of nothing."""
-    return _amid(picture, round(len(picture) * GROWTH))
-
-
-def _amid(picture: np.ndarray, size: int) -> np.ndarray:
+    size = round(len(picture) * GROWTH)
     wide = np.zeros((size, size, picture.shape[2]), np.float32)
     start = (size - len(picture)) // 2
     wide[start : start + len(picture), start : start + len(picture)] = picture
@@ -114,13 +112,3 @@ def _resized(picture: np.ndarray, size: int) -> np.ndarray:
     planes = torch.from_numpy(np.ascontiguousarray(picture, np.float32)).permute(2, 0, 1)[None]
     small = torch.nn.functional.interpolate(planes, size=(size, size), mode="bilinear", antialias=True)
     return cast(np.ndarray, small[0].permute(1, 2, 0).numpy())
-
-
-def _softened(picture: np.ndarray) -> np.ndarray:
-    """(S, S, C) nearly a normal distribution around each cell."""
-    import torch
-
-    from core.nets.layers import box_mean
-
-    planes = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    return cast(np.ndarray, box_mean(box_mean(planes, 1), 1)[0].permute(1, 2, 0).numpy())

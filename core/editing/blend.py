@@ -127,7 +127,7 @@ def _levels(picture: np.ndarray, decoded: Decoded) -> np.ndarray:
 
 def _photo_weight(decoded: Decoded) -> np.ndarray:
     """(S, S, 1) float32: less next to the photo's end, beyond which shines through in the decoded picture."""
-    share = _box_mean(decoded.inside.astype(np.float32)[..., None], 3)
+    share = mean_nearby(decoded.inside.astype(np.float32)[..., None], 3)
     return np.clip(2 * share - 1, 0, 1)
 
 
@@ -185,14 +185,14 @@ def _extended(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
     known = inside.astype(np.float32)[..., None]
     picture = picture * known
     for _ in range(_REACH):
-        share = _box_mean(known, 1)
-        filled = _box_mean(picture, 1) / np.maximum(share, 1e-6)
+        share = mean_nearby(known, 1)
+        filled = mean_nearby(picture, 1) / np.maximum(share, 1e-6)
         picture = np.where(known > 0, picture, np.where(share > 1e-6, filled, 0))
         known = (share > 1e-6).astype(np.float32)
     return picture
 
 
-def _box_mean(picture: np.ndarray, radius: int) -> np.ndarray:
+def mean_nearby(picture: np.ndarray, radius: int) -> np.ndarray:
     """(S, S, C) mean over a square of `2 * radius + 1`; beyond the border is not counted."""
     import torch
 

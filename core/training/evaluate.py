@@ -41,10 +41,10 @@ def evaluate(
 
     StudioError where no images are held out.
     """
-    # the images may be labelled for other attributes than the model's
     whole = dataset.part("held_out")
     if not len(whole):
         raise StudioError("No images are held out to measure on.", "Prepare more images.")
+    # the images may be labelled for other attributes than the model's
     held = fit_dataset(sample(whole, MOST, seed), model.card.attributes)
     labels = held.label_array()
     names = [a.name for a in model.card.attributes]
