@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -213,7 +214,11 @@ def test_vgg16_gives_what_torchvisions_does(
             load_features(tmp_path / name)
 
 
-def test_a_run_with_vgg16_says_so_and_goes_on(vgg16: tuple[Path, torch.nn.Module], tmp_path: Path) -> None:
+def test_a_run_with_vgg16_says_so_and_goes_on(
+    vgg16: tuple[Path, torch.nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a slow machine's step would else be broken off, and the run still be in the warm-up
+    monkeypatch.setattr("core.training.interrupt.LOOK_EVERY", math.inf)
     config = tiny_config(
         f"reconstruction.perceptual_file={vgg16[0]}", "warmup.steps=1", "disentanglement.steps=2",
         "disentanglement.batch=2", "amortisation.steps=1", "synthesis.steps=1", "synthesis.batch=2",
