@@ -18,7 +18,7 @@ from core.errors import StudioError
 from core.faces.frame import CANONICAL_POINTS, OUTSIDE
 from core.files import atomic_write
 from core.installed import CARD
-from core.nets.build import NetworkConfig, Networks
+from core.nets.build import NetworkConfig, Networks, with_strengths
 from core.recipe import Swap
 
 SCHEMA = 1
@@ -120,7 +120,8 @@ class Model:
             raise StudioError(f"The weights of {card.title} are damaged or changed.", advice)
         networks = Networks(card.network, [len(a.values) for a in card.attributes])
         try:
-            networks.load_state_dict({name: t.float() for name, t in load(raw).items()})
+            stored = {name: t.float() for name, t in load(raw).items()}
+            networks.load_state_dict(with_strengths(stored, networks))
         except (SafetensorError, RuntimeError, KeyError) as error:
             raise StudioError(f"The weights of {card.title} don't fit its card.", advice) from error
         return cls(card, networks, chosen)
@@ -155,13 +156,18 @@ class Model:
 
     @torch.inference_mode()
     def swap(self, codes: Codes, swaps: Sequence[Swap]) -> Codes:
-        """Codes with attributes replaced: each moves from what it is to the value's embedding."""
-        attributes = codes.attributes.clone()
+        """Codes with attributes replaced: each moves from what it is to the value's embedding.
+
+        As far as `core.nets.strengths` says, or beyond. One swap an attribute.
+        """
+        wanted = torch.full((1, len(self.card.attributes)), -1, device=self.device)
+        strength = torch.zeros(wanted.shape, device=self.device)
         for swap in swaps:
             k = self.card.attributes.index(swap.attribute)
-            v = self.card.attributes.attributes[k].index(swap.value)
-            target = self.networks.embeddings.tables[k][v]
-            attributes[:, k] += swap.strength * (target - attributes[:, k])
+            wanted[:, k] = self.card.attributes.attributes[k].index(swap.value)
+            strength[:, k] = swap.strength
+        tables = list(self.networks.embeddings.tables)
+        attributes = self.networks.strengths(codes.attributes, tables, wanted, strength)
         return replace(codes, attributes=attributes)
 
     @torch.inference_mode()

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from core.cli.evaluate import judge_for
 from core.errors import StudioError
-from core.model import Model
+from core.model import Model, load_card
+from core.paths import resources
 from core.recipe import Refinement
 from core.training.dataset import Dataset
 from core.training.evaluate import encode_all, evaluate, pixels_of, recall
 from core.training.fidelity import refined_metrics
 from core.training.finetune import FittedJudge
-from core.training.judge import Judge, train_judge
+from core.training.judge import SHIPPED, SIZE, Judge, images_of, shipped_judge, train_judge
 from core.training.perceptual import load_features, save_features
 from tests.synthetic import draw_faces, write_dataset
 
@@ -47,6 +50,30 @@ def test_a_saved_judge_judges_the_same(judge: Judge, tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"no judge")
     with pytest.raises(StudioError, match="holds no judge"):
         Judge.load(tmp_path / "broken.safetensors")
+
+
+def test_a_judge_is_for_the_images_that_it_did_not_learn_from(
+    judge: Judge, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = replace(data, index=msgspec.structs.replace(data.index, names=[f"{i}.jpg" for i in data.rows]))
+    (tmp_path / SHIPPED).parent.mkdir()
+    Judge(judge.network, judge.size, images_of(named)).save(tmp_path / SHIPPED)
+    monkeypatch.setattr("core.training.judge.resources", lambda: tmp_path)
+    found = shipped_judge(named)
+    assert found is not None and found.learned == images_of(named)
+    # of images without names nobody knows, and of those split otherwise it may have seen what is held out
+    assert not images_of(data) and shipped_judge(data) is None
+    split = list(reversed(named.index.split))
+    other = replace(named, index=msgspec.structs.replace(named.index, split=split))
+    assert shipped_judge(other) is None
+    assert judge_for(named, None, SIZE, 1).learned == found.learned
+
+
+def test_the_judge_that_comes_along_is_there() -> None:
+    judge = Judge.load(resources() / SHIPPED)
+    assert len(judge.learned) == 64 and judge.size == SIZE
+    card = load_card(resources() / "models" / "starter-faces")
+    assert judge.network.value_counts == [len(a.values) for a in card.attributes]
 
 
 def test_evaluation_measures_shares_of_held_out_images(tiny_model: Path, judge: Judge, data: Dataset) -> None:

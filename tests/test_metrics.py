@@ -207,6 +207,23 @@ def test_probe_leaves_out_unknown_labels_and_states_the_majority():
         probe(codes, labels, ["one"])
 
 
+def test_folds_test_every_sample_once():
+    """The rare value's five samples can be told apart, so no fold of five misses one."""
+    rng = np.random.default_rng(12)
+    labels = np.repeat([0, 1], [595, 5])
+    codes = rng.normal(size=(600, 3)) + 9 * labels[:, None]
+    (once,), (all_,) = probe(codes, labels), probe(codes, labels, folds=5)
+    assert (once.accuracy.count, all_.accuracy.count) == (120, 600)
+    assert all_.accuracy.share == all_.balanced_accuracy == 1.0
+    assert all_.majority == pytest.approx(595 / 600)
+    # what one fold says lies about what all say
+    turns, codes = rng.integers(0, 2, 600), rng.normal(size=(600, 40))
+    folds = probe(codes + 0.15 * turns[:, None], turns, folds=5)[0]
+    assert folds.accuracy.count == 600 and 0.55 < folds.accuracy.share < folds.train_accuracy
+    with pytest.raises(ValueError):
+        probe(codes, turns, folds=6)
+
+
 # ---- distance correlation
 
 

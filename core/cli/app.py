@@ -18,6 +18,7 @@ from core.cli import (
     annotator,
     bench,
     benchmark,
+    calibrate,
     edit,
     evaluate,
     export_labels,
@@ -47,6 +48,7 @@ COMMANDS: dict[str, ModuleType] = {
     "models": models,
     "prepare": prepare,
     "train": train,
+    "calibrate": calibrate,
     "evaluate": evaluate,
     "annotator": annotator,
     "benchmark": benchmark,
@@ -57,7 +59,7 @@ COMMANDS: dict[str, ModuleType] = {
 }
 
 # Those that train, or measure how quick that is
-TRAINING = ("train", "evaluate", "benchmark", "annotator", "bench")
+TRAINING = ("train", "calibrate", "evaluate", "benchmark", "annotator", "bench")
 
 # What the program starts itself with, in a child process: no part of the help.
 HIDDEN: dict[str, ModuleType] = {"_train": hidden_train, "_embed": hidden_embed}

@@ -1,7 +1,8 @@
 """Measure what a model is worth, on held-out images of a prepared folder.
 
 Swaps are judged by a classifier that shares nothing with the model: another network, trained on images that
-the model never saw. It is kept beside the images, and made first where there is none, in some minutes.
+the model never saw. For the shared faces one comes with the program. For other images it is kept beside them,
+and made first where there is none, in some minutes to an hour.
 
 --data also takes the photographs as they came; they are prepared first, once.
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from core.model import Model
     from core.training.dataset import Dataset
     from core.training.finetune import AnyJudge
+    from core.training.judge import Judge
 
 SUMMARY = "measure the quality of a model"
 PER_ATTRIBUTE = {
@@ -66,7 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--judge",
         type=Path,
         metavar="FILE",
-        help="the judge (default: swaps-judge-SIZE.safetensors beside the images)",
+        help="the judge (default: the one that comes along, where it is one for these images, or else "
+        "swaps-judge-SIZE.safetensors beside them)",
     )
     add(
         "--judge-steps", type=int, default=4000, metavar="N", help="how long to train a judge (default: 4000)"
@@ -85,7 +88,6 @@ def run(arguments: argparse.Namespace) -> int:
     from core.training.dataset import Dataset
     from core.training.evaluate import evaluate
     from core.training.finetune import FittedJudge
-    from core.training.judge import SIZE, Judge, train_judge
     from core.training.prepared import prepared_folder
 
     model = Model.load(arguments.model, arguments.device)
@@ -93,13 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = Dataset.open(data)
     judge: AnyJudge | None = None
     if not arguments.without_judge:
-        size = min(model.card.image_size, SIZE)
-        file = arguments.judge or data / f"swaps-judge-{size}.safetensors"
-        if file.exists():
-            judge = Judge.load(file)
-        else:
-            judge = train_judge(dataset, size, arguments.judge_steps)
-            judge.save(file)
+        judge = judge_for(dataset, arguments.judge, model.card.image_size, arguments.judge_steps)
         if dataset.attributes != model.card.attributes:
             judge = FittedJudge(judge, dataset.attributes, model.card.attributes)
     metrics = evaluate(model, dataset, judge, arguments.limit)
@@ -112,6 +108,22 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(table(metrics, [a.name for a in model.card.attributes]))
     return DONE
+
+
+def judge_for(dataset: Dataset, named: Path | None, image_size: int, steps: int) -> Judge:
+    """The judge that was `named`, the one that comes along, the one beside the images, or a new one there."""
+    from core.training.judge import SIZE, Judge, shipped_judge, train_judge
+
+    size = min(image_size, SIZE)
+    if named is None and size == SIZE and (shipped := shipped_judge(dataset)) is not None:
+        return shipped
+    file = named or dataset.folder / f"swaps-judge-{size}.safetensors"
+    if file.exists():
+        return Judge.load(file)
+    tell(f"A judge of the swaps is trained, once: {steps} steps. It is kept as {file}.")
+    judge = train_judge(dataset, size, steps)
+    judge.save(file)
+    return Judge.load(file)
 
 
 def tell(line: str) -> None:

@@ -17,6 +17,7 @@ from core.nets.generator import StyleGenerator
 from core.nets.layers import Trunk
 from core.nets.lite import Lite0
 from core.nets.moments import Centred, Lines, Moments
+from core.nets.strengths import SwapStrengths
 from core.nets.vae import ConvDecoder, ConvEncoder
 
 CLASSIFIERS = {"style": ("trunk", "lite0"), "vae": ("trunk", "moments")}
@@ -71,6 +72,7 @@ class Networks(nn.Module):
                 )
         code_dim = config.code_dim(len(value_counts))
         self.embeddings = ValueEmbeddings(value_counts, config.embedding_dim)
+        self.strengths = SwapStrengths(value_counts)
         self.generator: StyleGenerator | ConvDecoder
         self.residual_encoder: nn.Module
         if config.kind == "vae":
@@ -108,6 +110,12 @@ class Networks(nn.Module):
             )
         # about twice the speed of the contiguous layout for convolutions on CPU and tensor cores
         self.to(memory_format=torch.channels_last)
+
+
+def with_strengths(weights: dict[str, torch.Tensor], networks: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights by name, with the networks' own strengths of swaps where older ones have none."""
+    own = {name: t for name, t in networks.state_dict().items() if name.startswith("strengths.")}
+    return own | weights
 
 
 def build_discriminator(config: NetworkConfig) -> Discriminator:

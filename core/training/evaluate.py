@@ -22,6 +22,7 @@ from core.training.finetune import AnyJudge, fit_dataset
 
 BATCH = 128
 MOST = 20_000  # held-out images that are measured: so many tell a share to half a point
+FOLDS = 5  # of the leakage's probe: few images are labelled for hair, and so all of them tell
 Metrics = dict[str, float | dict[str, float]]
 
 
@@ -32,8 +33,8 @@ def evaluate(
 
     - `accuracy`: the classifier's, on labelled images, per attribute.
     - `reconstruction_psnr`: dB inside the photo, decoded against original.
-    - `leakage`: accuracy of a logistic regression from residual codes to each attribute, cross-checked on a
-      fifth of the same images, and `leakage_majority`, what guessing the commonest value gets right there.
+    - `leakage`: accuracy of a logistic regression from residual codes to each attribute, cross-validated
+      (`FOLDS`) on the same images, and `leakage_majority`, what guessing the commonest value gets right.
     - with a judge, of the attributes that it knows: `judge_accuracy` on the labelled photos themselves, and
       `judge_recall`, the mean over the values, all of which it takes for equally likely;
       `swap_success` and `swap_preserved` on decoded swaps, and both `..._kept_detail` on what *keep detail*
@@ -52,7 +53,7 @@ def evaluate(
     found, residual, psnr = (np.concatenate(parts) for parts in zip(*(s[:3] for s in seen), strict=True))
     metrics: Metrics = {"images": float(len(held)), "accuracy": accuracy(found, labels, names)}
     metrics["reconstruction_psnr"] = float(np.mean(psnr))
-    probes = probe(residual, labels, names, seed=seed)
+    probes = probe(residual, labels, names, folds=FOLDS, seed=seed)
     metrics["leakage"] = {p.name: p.accuracy.share for p in probes}
     metrics["leakage_majority"] = {p.name: p.majority for p in probes}
     if judge is not None:

@@ -120,7 +120,7 @@ def grow(base: Networks, card: ModelCard, attributes: AttributeSet, networks: Ne
     dim, residual = card.network.embedding_dim, card.network.residual_dim
     same_codes = (networks.embeddings.dim, card.network.kind) == (dim, card.network.kind)
     for name, tensor in networks.state_dict().items():
-        if name.startswith(("embeddings.", "classifier.head.")):
+        if name.startswith(("embeddings.", "strengths.", "classifier.head.")):
             continue
         old = old_state.get(name)
         if old is None:
@@ -142,8 +142,20 @@ def grow(base: Networks, card: ModelCard, attributes: AttributeSet, networks: Ne
             networks.embeddings.tables[match.new][list(match.new_values)] = base.embeddings.tables[match.old][
                 list(match.old_values)
             ]
+    _grow_strengths(base, card.attributes, attributes, networks, found)
     _grow_head(base, card.attributes, attributes, networks, found)
     return fresh
+
+
+def _grow_strengths(
+    base: Networks, old: AttributeSet, new: AttributeSet, networks: Networks, found: list[Match]
+) -> None:
+    """Swaps to values that both have go as far as before."""
+    old_rows, new_rows = _first_rows(old), _first_rows(new)
+    for match in found:
+        for a, b in zip(match.old_values, match.new_values, strict=True):
+            reach = base.strengths.reach[old_rows[match.old] + a]
+            networks.strengths.reach[new_rows[match.new] + b] = reach
 
 
 def _takes_codes(name: str) -> bool:

@@ -6,11 +6,15 @@ the other half of the images. It never takes part in training; it only says what
 Swaps go to every value equally often, so it learns to say what an image shows were all values equally
 frequent (`dataset.log_priors`): a judge that has learned from photos that teenagers are rare sees hardly any,
 in photos either.
+
+The one that the starter model is measured with comes along, so that its numbers can be had again, and models
+compared, without an hour of training.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +30,7 @@ from core.files import atomic_write
 from core.model import to_tensor
 from core.nets.average import follow
 from core.nets.layers import box_mean, shrunk
+from core.paths import resources
 from core.precision import backward, choose_precision, shorter
 from core.training import losses
 from core.training.augment import moved
@@ -34,6 +39,7 @@ from core.training.dataset import Dataset, balance_weights, log_priors
 WIDTHS = (48, 96, 160, 256)
 SIZE = 64  # side of what it looks at, at the most: one judge, and one measure, for models of all sizes
 AVERAGE = 0.998  # decay of the mean of its weights, which is what judges
+SHIPPED = Path("judges", "faces.safetensors")  # in the resources
 
 
 class JudgeNetwork(nn.Module):
@@ -74,10 +80,10 @@ class _Block(nn.Module):
 
 
 class Judge:
-    """A trained judge for images of one size."""
+    """A trained judge for images of one size. `learned` tells which images it learned from (`images_of`)."""
 
-    def __init__(self, network: JudgeNetwork, size: int) -> None:
-        self.network, self.size = network.eval(), size
+    def __init__(self, network: JudgeNetwork, size: int, learned: str = "") -> None:
+        self.network, self.size, self.learned = network.eval(), size, learned
 
     @torch.inference_mode()
     def values(self, images: np.ndarray) -> np.ndarray:
@@ -93,9 +99,11 @@ class Judge:
         return np.concatenate(rows)
 
     def save(self, path: Path) -> None:
-        """Write weights and sizes to one file."""
-        header = {"judge": json.dumps({"size": self.size, "value_counts": self.network.value_counts})}
-        tensors = {name: t.contiguous() for name, t in self.network.state_dict().items()}
+        """Write weights (fp16) and sizes to one file."""
+        told = {"size": self.size, "value_counts": self.network.value_counts, "learned": self.learned}
+        header = {"judge": json.dumps(told)}
+        state = self.network.state_dict()
+        tensors = {n: (t.half() if t.is_floating_point() else t).contiguous() for n, t in state.items()}
         with atomic_write(path, overwrite=True) as file:
             file.write(save(tensors, header))
 
@@ -109,7 +117,31 @@ class Judge:
                 network.load_state_dict({name: archive.get_tensor(name) for name in archive.keys()})  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
             raise StudioError(f"{path} holds no judge: {error}.", "Train one: evaluate makes it.") from error
-        return cls(network.to(memory_format=torch.channels_last), header["size"])
+        network = network.to(memory_format=torch.channels_last)
+        return cls(network, header["size"], header.get("learned", ""))
+
+    def knows(self, dataset: Dataset) -> bool:
+        """Whether it is one for this prepared folder: it learned from just the images meant for a judge."""
+        counts = [len(a.values) for a in dataset.attributes]
+        known = self.learned, self.network.value_counts
+        return bool(self.learned) and known == (images_of(dataset), counts)
+
+
+def shipped_judge(dataset: Dataset) -> Judge | None:
+    """The judge that comes with the program, where it is one for this prepared folder."""
+    file = resources() / SHIPPED
+    judge = Judge.load(file) if file.is_file() else None
+    return judge if judge is not None and judge.knows(dataset) else None
+
+
+def images_of(dataset: Dataset) -> str:
+    """A digest of the names of the images in the `judge` part, and of what they are labelled for."""
+    rows = dataset.part("judge").rows
+    if not dataset.index.names:
+        return ""
+    told = [[a.name, [v.name for v in a.values]] for a in dataset.attributes]
+    names = sorted(dataset.index.names[row] for row in rows)
+    return hashlib.sha256(json.dumps([told, names]).encode()).hexdigest()
 
 
 def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 128, seed: int = 4242) -> Judge:
@@ -142,7 +174,7 @@ def train_judge(dataset: Dataset, size: int, steps: int, batch: int = 128, seed:
         optimizer.step()
         schedule.step()
         follow(average, network, AVERAGE, step)
-    return Judge(average, size)
+    return Judge(average, size, images_of(dataset))
 
 
 def _varied(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:

@@ -23,6 +23,7 @@ from core.training.dataset import Dataset
 from core.training.finetune import encoder_start
 from core.training.pretrained import pretrain
 from core.training.regions import SIDE, seen_in
+from core.training.solving import ridge
 from core.training.state import TrainState
 
 THUMBNAIL = 16
@@ -30,7 +31,6 @@ BATCH = 256
 # The first components are worth more than the noise, the last ones less: standard deviations fall from
 # this many noise sigmas with the square root of the component's own.
 LARGEST = 4.0
-BASE_RIDGE = 1e-3  # of the mean variance of what is known
 FITTED = 8000  # images that what is fitted before stage 3 is fitted to
 
 
@@ -223,16 +223,8 @@ def _solve(
 
     Or add to what they are what the last `added` entries of x explain of it.
     """
-    x, y = x.double(), y.double()
-    centre_x, centre_y = x.mean(0), y.mean(0)
-    gram = (x - centre_x).T @ (x - centre_x) / len(x)
-    gram.diagonal().add_(BASE_RIDGE * gram.diagonal().mean() + noise)
-    weight = torch.linalg.solve(gram, (x - centre_x).T @ (y - centre_y) / len(x))
-    if added:
-        weight[:-added] = 0.0
     device = state.residuals.weight.device
-    found = state.team.leaders(weight.T.float().to(device))
-    bias = state.team.leaders((centre_y - centre_x @ weight).float().to(device))
+    found, bias = (state.team.leaders(t.to(device)) for t in ridge(x, y, noise, last=added))
     for layer in layers:
         assert isinstance(layer, torch.nn.Linear)
         layer.weight.copy_(layer.weight + found if added else found)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from core.nets.build import Networks, build_discriminator
+from core.nets.build import Networks, build_discriminator, with_strengths
 from core.nets.classifier import AttributeClassifier
 from core.nets.discriminator import Discriminator
 from core.nets.guide import Guide
@@ -147,6 +147,8 @@ class TrainState:
             prefix = f"{name}."
             own = {key.removeprefix(prefix): t for key, t in flat.items() if key.startswith(prefix)}
             own.pop("enough", None)  # of a guide, in older checkpoints
+            if name in ("networks", "average") and own:
+                own = with_strengths(own, module)
             if name == "regions" and self.regions is not None and own:
                 own["maps"] = self.regions.of_attributes(own["maps"])
             if name == "asking" and self.asking is not None and own:
