@@ -148,13 +148,16 @@ def test_calibrate_makes_a_new_model(
     before = (folded / "weights.safetensors").read_bytes()
     command = ["calibrate", str(folded), "--data", str(data.folder), "--device", "cpu", "--images", "24"]
     out = tmp_path / "new"
-    assert main([*command, "--out", str(out), "--erase", "hair_color:2", "--json"]) == 0
+    only = ["--attribute", "glasses", "--attribute", "hair_color"]
+    assert main([*command, *only, "--out", str(out), "--erase", "hair_color:2", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["model"] == str(out) and set(said) >= {"success", "preserved"}
     card = load_card(out)
     assert (card.training["erased"], card.training["calibration_images"]) == ("hair_color:2", 24)
+    assert card.training["calibrated"] == "glasses, hair_color"
     assert card.metrics == {} and (folded / "weights.safetensors").read_bytes() == before
-    Model.load(out, "cpu")
+    strengths = Model.load(out, "cpu").networks.strengths
+    assert (strengths.reach[: int(strengths.starts[card.attributes.index("hair_color")])] == 1).all()
     assert main([*command, "--out", str(out)]) == 1
     assert "is not empty" in capsys.readouterr().err
     for wrong, told in (("hair", "is not a direction"), ("hair_color:9", "there is no number 9"),

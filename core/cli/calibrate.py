@@ -59,9 +59,16 @@ def run(arguments: argparse.Namespace) -> int:
         tell("Directions of the residual codes are taken out.")
         erase(model, dataset, chosen)
         refit(model, dataset, _noise(model.card))
-    with progress_bar(sum(len(a.values) for a in model.card.attributes), "values") as bar:
-        found = calibrate(model, dataset, arguments.images, progress=lambda done, _: bar.update(done - bar.n))
-    record = {"calibration_images": arguments.images}
+    named: list[str] = arguments.attribute or [a.name for a in model.card.attributes]
+    with progress_bar(sum(len(model.card.attributes[name].values) for name in named), "values") as bar:
+        found = calibrate(
+            model,
+            dataset,
+            arguments.images,
+            attributes=named,
+            progress=lambda done, _: bar.update(done - bar.n),
+        )
+    record = {"calibration_images": arguments.images, "calibrated": ", ".join(named)}
     if chosen:
         record["erased"] = ", ".join(arguments.erase)
     # what was measured before is of another model

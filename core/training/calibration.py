@@ -9,7 +9,7 @@ are. Not in the paper. Neither held-out images nor the judge of the swaps take p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -57,13 +57,16 @@ def calibrate(
     dataset: Dataset,
     images: int = IMAGES,
     seed: int = 0,
+    attributes: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Set the reach of a model's swaps, from the `train` part of a prepared folder.
 
+    Only of the named `attributes`, if there are any: all others go to the embedding.
+
     Returns the shares of swaps seen and of others kept, as its classifier counts them, before and after, each
     the mean of all values. `progress` is told the values done, and how many there are. StudioError without
-    images.
+    images, or for an attribute that there is not.
     """
     part = fit_dataset(dataset.part("train"), model.card.attributes)
     if not len(part):
@@ -76,7 +79,8 @@ def calibrate(
     counts = [len(a.values) for a in model.card.attributes]
     search = _Search(model, encode_all(model, pictures), log_priors(labels, labelled, counts), images)
     model.networks.strengths.reset()
-    pairs = [(k, v) for k, count in enumerate(counts) for v in range(count)]
+    wanted = [model.card.attributes.index(name) for name in attributes] or range(len(counts))
+    pairs = [(k, v) for k in wanted for v in range(counts[k])]
     before, after = [], []
     for done, (k, v) in enumerate(pairs):
         first, best = search.value(k, v)
