@@ -34,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ATTRIBUTE:N",
         help="first take out of the residual codes the Nth direction that tells it; may be repeated",
     )
+    add(
+        "--attribute",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only swaps of this attribute (default: of all); may be repeated",
+    )
     add("--images", type=int, default=96, metavar="N", help="try strengths on so many images (default: 96)")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     add("--json", action="store_true", help="print one JSON object")
